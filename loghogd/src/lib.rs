@@ -1,0 +1,14 @@
+//! LogHog's daemon, room by room. `pipeline` is the road that a message
+//! takes; `daemon` builds it; `config` says how.
+
+#![forbid(unsafe_code)]
+
+pub mod certs;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod limits;
+pub mod pipeline;
+pub mod questions;
+pub mod stats;

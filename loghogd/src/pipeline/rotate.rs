@@ -1,0 +1,3 @@
+//! When and how an open file becomes a closed segment.
+
+pub mod schedule;
