@@ -1,6 +1,132 @@
-//! The configuration: raw text -> checked values, every problem with file
-//! and line.
+//! Loads the configuration.
+//! Two files and the command line -> `Config` and `Table`, or every problem of both.
+//! Invariant: nothing is in force unless all of it is right.
+//! Leaves out: whether what it names exists ([`surroundings`]); acting on it.
+//!
+//! ```text
+//! raw          the INI dialect: bytes -> sections, options, lines
+//! value name   single values and names
+//! checked      loghogd.conf: Config
+//! facility     facilities.conf: Table, and looking facilities up
+//! problem      what is wrong, where, and what would be right
+//! ```
 
 pub mod checked;
 pub mod facility;
+pub mod limits;
+pub mod name;
+pub mod problem;
 pub mod raw;
+pub mod value;
+
+pub use checked::{Config, Overrides};
+pub use facility::{Facility, Table};
+pub use problem::{Kind, Problem};
+
+use checked::Places;
+use limits::FILE_BYTES_MAX;
+use problem::Problems;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// `loghogd.conf`, and what the command line changes in it.
+    pub config: Config,
+    /// `facilities.conf`.
+    pub table: Table,
+    /// What to know about either.
+    pub warnings: Vec<Problem>,
+}
+
+/// Loads `loghogd.conf` from `path`, and the facilities that it names.
+///
+/// # Errors
+/// All problems of both files.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Problem>> {
+    let mut problems = Problems::of(path);
+    let (Ok(absolute), Ok(current)) = (std::path::absolute(path), std::env::current_dir()) else {
+        let message = "the current folder cannot be found";
+        problems.add(None, Kind::Unreadable, message, "change to a folder that exists");
+        return Err(problems.into_vec());
+    };
+    let Some(text) = read_file(path, &mut problems) else { return Err(problems.into_vec()) };
+    let folder = absolute.parent().unwrap_or(&absolute);
+    let mut warnings = Problems::of(path);
+    let raw = raw::read(&text, &mut problems);
+    let places = Places { folder, current: &current };
+    let config = checked::read(&raw, places, overrides, &mut problems, &mut warnings);
+    match (load_facilities(&config.main.facilities_config), problems.into_vec()) {
+        (Ok(table), problems) if problems.is_empty() => {
+            let mut warnings = warnings.into_vec();
+            warnings.extend_from_slice(table.warnings());
+            Ok(Loaded { config, table, warnings })
+        }
+        (Ok(_), problems) => Err(problems),
+        (Err(further), mut problems) => {
+            problems.extend(further);
+            Err(problems)
+        }
+    }
+}
+
+/// Loads `facilities.conf` from `path`.
+///
+/// # Errors
+/// All problems of the file.
+pub fn load_facilities(path: &Path) -> Result<Table, Vec<Problem>> {
+    let mut problems = Problems::of(path);
+    match read_file(path, &mut problems) {
+        Some(text) => read_facilities(&text, path),
+        None => Err(problems.into_vec()),
+    }
+}
+
+/// Reads the text of `loghogd.conf`; `file` is its path. Gives warnings
+/// beside the configuration.
+///
+/// # Errors
+/// All problems of the text.
+pub fn read_config(
+    text: &[u8],
+    file: &Path,
+    overrides: &Overrides,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let (mut problems, mut warnings) = (Problems::of(file), Problems::of(file));
+    let folder = file.parent().unwrap_or(file);
+    let raw = raw::read(text, &mut problems);
+    let places = Places { folder, current: folder };
+    let config = checked::read(&raw, places, overrides, &mut problems, &mut warnings);
+    if problems.is_empty() { Ok((config, warnings.into_vec())) } else { Err(problems.into_vec()) }
+}
+
+/// Reads the text of `facilities.conf`; `file` is its path.
+///
+/// # Errors
+/// All problems of the text.
+pub fn read_facilities(text: &[u8], file: &Path) -> Result<Table, Vec<Problem>> {
+    let mut problems = Problems::of(file);
+    let raw = raw::read(text, &mut problems);
+    let table = facility::read(&raw, &mut problems);
+    if problems.is_empty() { Ok(table) } else { Err(problems.into_vec()) }
+}
+
+/// A file's bytes, unless it cannot be read or is too large.
+fn read_file(path: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text));
+    match read {
+        // What is too large is told by `raw`, from the bytes.
+        Ok(_) => Some(text),
+        Err(error) => {
+            let message = format!("the file cannot be read: {error}");
+            let remedy = "give its path with --config (-c) or --facilities-config (-F), \
+                          and let the user of loghogd read it";
+            problems.add(None, Kind::Unreadable, message, remedy);
+            None
+        }
+    }
+}

@@ -1,1 +1,204 @@
-//! Being built.
+//! The facilities: who may log, into which file, under which rules.
+//! An application and a module, as a message names them -> the facility.
+//! Invariant: looking up allocates nothing, and finds the deepest match.
+//! Leaves out: checking a signature, opening a file.
+
+mod collide;
+mod read;
+
+pub use read::read;
+
+use super::name;
+use super::problem::Problem;
+use crate::pipeline::rotate::schedule::Schedule;
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wire::signature::Key;
+
+/// How the root facility of an application is named.
+pub const ROOT: &str = "root";
+
+/// The rules of one log file, or with `file_per_host` of one a host.
+#[derive(Clone, Debug)]
+pub struct Facility {
+    /// The application: the name of the folder.
+    pub app: Box<str>,
+    /// The canonical name of the module, [`ROOT`] for the root facility.
+    pub module: Box<str>,
+    /// When the file turns.
+    pub rotate: Rotate,
+    /// How many closed segments are kept; at least 1.
+    pub backup_count: u32,
+    /// The size at which the file turns, as configured: `Some(0)` switches
+    /// an inherited one off. Use [`Facility::turns_at_bytes`].
+    pub max_size_bytes: Option<u64>,
+    /// The file is synced after this many messages; at least 1.
+    pub flush_every: u32,
+    /// One file for each host.
+    pub file_per_host: bool,
+    /// Checks signatures; none when messages need no signature.
+    pub key: Option<Key>,
+    /// Where the values came from.
+    pub origins: Origins,
+    /// The live file relative to the log directory, such as `my-app/web.log`;
+    /// meaningless with `file_per_host`.
+    pub live_path: Box<str>,
+}
+
+impl Facility {
+    /// The size at which the file turns whatever the schedule, in bytes.
+    pub fn turns_at_bytes(&self) -> Option<NonZeroU64> {
+        self.max_size_bytes.and_then(NonZeroU64::new)
+    }
+}
+
+/// When a file turns.
+#[derive(Clone, Debug)]
+pub enum Rotate {
+    /// At these times.
+    Schedule(Schedule),
+    /// Only by its size.
+    Size,
+}
+
+/// Where the values of a facility came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origins {
+    /// The line of the section's header.
+    pub section_line: u32,
+    /// Of [`Facility::rotate`].
+    pub rotate: Origin,
+    /// Of [`Facility::backup_count`].
+    pub backup_count: Origin,
+    /// Of [`Facility::max_size_bytes`].
+    pub max_size: Origin,
+    /// Of [`Facility::flush_every`].
+    pub flush_every: Origin,
+    /// Of [`Facility::file_per_host`].
+    pub file_per_host: Origin,
+    /// Of [`Facility::key`].
+    pub secret: Origin,
+}
+
+/// Where one value came from. Lines count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody gave it.
+    BuiltIn,
+    /// The facility's own section.
+    Section {
+        /// The line of the option.
+        line: u32,
+    },
+    /// The section `[DEFAULT]`.
+    Defaults {
+        /// The line of the option.
+        line: u32,
+    },
+    /// The application's root facility.
+    Root {
+        /// The line of the option.
+        line: u32,
+    },
+}
+
+impl Origin {
+    /// The line of the option, unless nobody gave it.
+    pub fn line(self) -> Option<u32> {
+        match self {
+            Origin::BuiltIn => None,
+            Origin::Section { line } | Origin::Defaults { line } | Origin::Root { line } => {
+                Some(line)
+            }
+        }
+    }
+
+    /// How a module sees a value that its root facility hands down.
+    fn inherited(self) -> Origin {
+        match self {
+            Origin::Section { line } => Origin::Root { line },
+            other => other,
+        }
+    }
+}
+
+/// All facilities of one `facilities.conf`.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    file: PathBuf,
+    apps: HashMap<Box<str>, Node>,
+    all: Vec<Arc<Facility>>,
+    warnings: Vec<Problem>,
+}
+
+/// A module and what is below it. An application's own node is its root.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    facility: Option<Arc<Facility>>,
+    below: HashMap<Box<str>, Node>,
+}
+
+impl Table {
+    /// The facility of a message: the deepest of the application's modules
+    /// that the message's module is, or is below of; else the application's
+    /// root facility. None when nobody knows the application.
+    pub fn find(&self, app: &str, module: &str) -> Option<&Arc<Facility>> {
+        let mut node = self.apps.get(app)?;
+        let mut found = node.facility.as_ref();
+        for component in name::components(module) {
+            let Some(below) = node.below.get(component) else { break };
+            node = below;
+            found = node.facility.as_ref().or(found);
+        }
+        found
+    }
+
+    /// All facilities, in the order of the file.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Facility>> {
+        self.all.iter()
+    }
+
+    /// How many facilities there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// There are none, so every message is refused.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The file that they were read from.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What to know about the file.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Adds a facility, or replaces the one of the same name.
+    fn put(&mut self, facility: Facility) {
+        let mut node = self.apps.entry(facility.app.clone()).or_default();
+        let module = if &*facility.module == ROOT { "" } else { &facility.module };
+        for component in name::components(module) {
+            node = node.below.entry(component.into()).or_default();
+        }
+        node.facility = Some(Arc::new(facility));
+    }
+
+    /// Lists all that was put, in the order of the file.
+    fn list(&mut self) {
+        let mut nodes: Vec<&Node> = self.apps.values().collect();
+        let mut all = Vec::new();
+        while let Some(node) = nodes.pop() {
+            nodes.extend(node.below.values());
+            all.extend(node.facility.iter().cloned());
+        }
+        all.sort_by_key(|facility| facility.origins.section_line);
+        self.all = all;
+    }
+}

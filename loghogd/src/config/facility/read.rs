@@ -1,0 +1,360 @@
+//! Checks the sections of `facilities.conf`.
+//! The file as written -> a table of facilities, or every problem.
+//! Invariant: a table has a safe file name and an exact schedule for each facility.
+//! Leaves out: reading the file, and whether its secrets are well kept.
+//!
+//! `[app]` (or `[app:]`) is the application's root facility, `[app:module]`
+//! one of its modules. `[app:root]` beside `[app]` takes its place. Modules
+//! take `secret`, `max_size`, `flush_every` and `file_per_host` from `[app]`
+//! when neither they nor `[DEFAULT]` give them.
+
+use super::collide::collisions;
+use super::{Facility, Origin, Origins, ROOT, Rotate, Table};
+use crate::config::name;
+use crate::config::problem::{Kind, Problems, shown};
+use crate::config::raw::{Found, Raw, Section, on_one_line};
+use crate::config::value::{self, Refused};
+use crate::pipeline::persist::path::LIVE_SUFFIX;
+use crate::pipeline::rotate::schedule::Schedule;
+use std::collections::HashMap;
+use wire::signature::Key;
+
+/// The options of a facility.
+const OPTIONS: [&str; 6] =
+    ["rotate", "backup_count", "max_size", "flush_every", "file_per_host", "secret"];
+
+/// A value and where it came from.
+type Sourced<T> = (T, Origin);
+
+/// What a root facility hands down to its modules.
+#[derive(Clone)]
+struct Legacy {
+    secret: Sourced<Option<Key>>,
+    max_size: Sourced<Option<u64>>,
+    flush_every: Sourced<u32>,
+    file_per_host: Sourced<bool>,
+}
+
+impl Default for Legacy {
+    fn default() -> Legacy {
+        Legacy {
+            secret: (None, Origin::BuiltIn),
+            max_size: (None, Origin::BuiltIn),
+            flush_every: (1, Origin::BuiltIn),
+            file_per_host: (false, Origin::BuiltIn),
+        }
+    }
+}
+
+/// Checks the facilities of a file. What it gives is of use only if there is
+/// nothing among `problems`.
+pub fn read(raw: &Raw, problems: &mut Problems) -> Table {
+    let mut warnings = Problems::of(problems.file());
+    let mut reader = Reader { raw, problems, warnings: &mut warnings, seen: HashMap::new() };
+    let mut table = reader.table();
+    reader.refuse_collisions(&table);
+    table.file = problems.file().to_owned();
+    table.warnings = warnings.into_vec();
+    table
+}
+
+struct Reader<'a> {
+    raw: &'a Raw,
+    problems: &'a mut Problems,
+    warnings: &'a mut Problems,
+    /// The header line of each facility, by application and module.
+    seen: HashMap<(&'a str, String), u32>,
+}
+
+impl<'a> Reader<'a> {
+    fn table(&mut self) -> Table {
+        let mut table = Table::default();
+        if let Some(defaults) = self.raw.defaults() {
+            self.refuse_unknown(defaults);
+        }
+        let mut legacies = HashMap::new();
+        for section in self.raw.sections() {
+            if let (app, "") = split(section) {
+                let (facility, legacy) = self.facility(section, ROOT, None);
+                legacies.insert(app, legacy);
+                facility.into_iter().for_each(|facility| table.put(facility));
+            }
+        }
+        for section in self.raw.sections() {
+            let (app, module) = split(section);
+            if module.is_empty() {
+                continue;
+            }
+            let legacy = legacies.get(app);
+            if legacy.is_none() && !app.is_empty() {
+                let message = format!("the application {} has no root facility", shown(app));
+                let remedy = format!("add a section [{app}] with rotate and backup_count");
+                self.problems.add(section.line, Kind::NoRoot, message, remedy);
+            }
+            let module = name::components(module).collect::<Vec<_>>().join(".");
+            let module = if module.is_empty() { ROOT } else { &module };
+            let (facility, _) = self.facility(section, module, legacy);
+            facility.into_iter().for_each(|facility| table.put(facility));
+        }
+        table.list();
+        table
+    }
+
+    /// One facility, unless something in its section is wrong; and what it
+    /// hands down as far as that is right.
+    fn facility(
+        &mut self,
+        section: &'a Section,
+        module: &str,
+        root: Option<&Legacy>,
+    ) -> (Option<Facility>, Legacy) {
+        self.refuse_unknown(section);
+        let (app, _) = split(section);
+        let named = self.named(section, app, module);
+        let rotate = self.required(section, "rotate", rotation);
+        let backup_count = self.required(section, "backup_count", positive);
+        let root = root.cloned().unwrap_or_default();
+        let legacy = Legacy {
+            secret: self.optional(section, "secret", root.secret, secret),
+            max_size: self.optional(section, "max_size", root.max_size, |found| {
+                value::size(&found.entry.value, 0..=u64::MAX).map(Some)
+            }),
+            flush_every: self.optional(section, "flush_every", root.flush_every, positive),
+            file_per_host: self.optional(section, "file_per_host", root.file_per_host, |found| {
+                value::yes_or_no(&found.entry.value)
+            }),
+        };
+        let sound = self.fits(section, module, &legacy, rotate.as_ref());
+        let facility = match (rotate, backup_count) {
+            (Some(rotate), Some(backup_count)) if named && sound => {
+                Some(build(section.line, app, module, rotate, backup_count, &legacy))
+            }
+            _ => None,
+        };
+        (facility, legacy)
+    }
+
+    /// Is the name safe, and is it the only one of its kind?
+    fn named(&mut self, section: &'a Section, app: &'a str, module: &str) -> bool {
+        let line = section.line;
+        if app.is_empty() {
+            let message = "this section names no application";
+            self.problems.add(line, Kind::BadValue, message, "write [app] or [app:module]");
+            return false;
+        }
+        let (_, written) = split(section);
+        if written != ROOT && !written.is_empty() && (module == ROOT || module.starts_with("root."))
+        {
+            let message =
+                format!("{} names the root facility in a roundabout way", shown(&section.name));
+            let remedy = "write [app] for the root facility and [app:module] for a module";
+            self.problems.add(line, Kind::BadValue, message, remedy);
+            return false;
+        }
+        let mut sound = true;
+        for (what, name, bytes_max) in
+            [("application", app, name::APP_BYTES_MAX), ("module", module, name::MODULE_BYTES_MAX)]
+        {
+            if let Err(refused) = name::safe(what, name, bytes_max) {
+                self.problems.add(line, Kind::UnsafeName, refused.message, refused.remedy);
+                sound = false;
+            }
+        }
+        let Some(first) = self.seen.insert((app, module.to_owned()), line) else { return sound };
+        if written == ROOT {
+            let message = format!("this section replaces the one in line {first}");
+            let remedy = "join the two sections";
+            self.warnings.add(line, Kind::Shadowed, message, remedy);
+            return sound;
+        }
+        let message = format!("the facility {}:{module} is in line {first} already", shown(app));
+        self.problems.add(line, Kind::Duplicate, message, "keep one of the two sections");
+        false
+    }
+
+    /// Checks what concerns more than one option.
+    fn fits(
+        &mut self,
+        section: &Section,
+        module: &str,
+        legacy: &Legacy,
+        rotate: Option<&Sourced<Rotate>>,
+    ) -> bool {
+        let (max_size, _) = legacy.max_size;
+        let mut sound = true;
+        if let Some((Rotate::Size, origin)) = rotate
+            && max_size.unwrap_or(0) == 0
+        {
+            let line = origin.line().unwrap_or(section.line);
+            let message = "rotate = size needs a max_size";
+            self.problems.add(line, Kind::BadValue, message, "add for example: max_size = 10 MiB");
+            sound = false;
+        }
+        let (per_host, origin) = legacy.file_per_host;
+        let too_long = name::MODULE_PER_HOST_BYTES_MAX + 1..=name::MODULE_BYTES_MAX;
+        if per_host && too_long.contains(&module.len()) {
+            let line = origin.line().unwrap_or(section.line);
+            let message = format!(
+                "the name of the module leaves no room for a host: {} bytes, {} are possible",
+                module.len(),
+                name::MODULE_PER_HOST_BYTES_MAX,
+            );
+            let remedy = "choose a shorter name, or switch file_per_host off";
+            self.problems.add(line, Kind::UnsafeName, message, remedy);
+            sound = false;
+        }
+        sound
+    }
+
+    fn refuse_unknown(&mut self, section: &Section) {
+        for (option, entry) in &section.options {
+            if !OPTIONS.contains(&option.as_str()) {
+                let message = format!("a facility has no option {}", shown(option));
+                let remedy = format!("the options are {}", OPTIONS.join(", "));
+                self.problems.add(entry.line, Kind::Unknown, message, remedy);
+            }
+        }
+    }
+
+    fn refuse_collisions(&mut self, table: &Table) {
+        for collision in collisions(table) {
+            let (per_host, other) = (collision.per_host, collision.other);
+            let message = format!(
+                "messages of the host {} for {} would go into a file of {}",
+                shown(collision.host),
+                shown(&per_host.module),
+                shown(&other.module),
+            );
+            let remedy = format!(
+                "rename this module, or switch file_per_host off in line {}",
+                per_host.origins.file_per_host.line().unwrap_or(per_host.origins.section_line),
+            );
+            self.problems.add(other.origins.section_line, Kind::Collision, message, remedy);
+        }
+    }
+
+    fn required<T>(
+        &mut self,
+        section: &Section,
+        option: &str,
+        read: impl FnOnce(Found<'_>) -> Result<T, Refused>,
+    ) -> Option<Sourced<T>> {
+        let Some(found) = self.raw.find(Some(section), option) else {
+            let message = format!("{} has no {option}", shown(&section.name));
+            let remedy = match option {
+                "rotate" => "add for example: rotate = daily",
+                _ => "add for example: backup_count = 14",
+            };
+            self.problems.add(section.line, Kind::MissingOption, message, remedy);
+            return None;
+        };
+        self.noted(option, found, read)
+    }
+
+    fn optional<T>(
+        &mut self,
+        section: &Section,
+        option: &str,
+        (inherited, origin): Sourced<T>,
+        read: impl FnOnce(Found<'_>) -> Result<T, Refused>,
+    ) -> Sourced<T> {
+        let inherited = (inherited, origin.inherited());
+        let Some(found) = self.raw.find(Some(section), option) else { return inherited };
+        self.noted(option, found, read).unwrap_or(inherited)
+    }
+
+    /// Reads a value; notes why it was refused.
+    fn noted<T>(
+        &mut self,
+        option: &str,
+        found: Found<'_>,
+        read: impl FnOnce(Found<'_>) -> Result<T, Refused>,
+    ) -> Option<Sourced<T>> {
+        let line = found.entry.line;
+        match read(found) {
+            Ok(value) if found.in_defaults => Some((value, Origin::Defaults { line })),
+            Ok(value) => Some((value, Origin::Section { line })),
+            Err(refused) => {
+                let message = format!("{option}: {}", refused.message);
+                let mut remedy = refused.remedy;
+                if found.entry.line_last > line {
+                    let last = found.entry.line_last;
+                    remedy.push_str(&format!(
+                        "; lines {line} to {last} are one value because of the indentation"
+                    ));
+                }
+                self.problems.add(line, refused.kind, message, remedy);
+                None
+            }
+        }
+    }
+}
+
+/// Application and module as written; the module is empty for `[app]`.
+fn split(section: &Section) -> (&str, &str) {
+    let (app, module) = section.name.split_once(':').unwrap_or((&section.name, ""));
+    (app.trim_end(), module.trim_start())
+}
+
+fn rotation(found: Found<'_>) -> Result<Rotate, Refused> {
+    let expression = on_one_line(&found.entry.value);
+    if expression.trim() == "size" {
+        return Ok(Rotate::Size);
+    }
+    Schedule::parse(&expression).map(Rotate::Schedule).map_err(|error| Refused {
+        kind: Kind::BadSchedule,
+        message: error.to_string(),
+        remedy: "write hourly, daily, weekly, monthly, yearly, size, \
+                 or minute, hour, day, month and weekday such as: 30 4 * * 1-5"
+            .to_owned(),
+    })
+}
+
+fn positive(found: Found<'_>) -> Result<u32, Refused> {
+    let count = value::count(&found.entry.value, 1..=u64::from(u32::MAX))?;
+    // Within the range of u32, as just checked.
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The key of a secret; none when it is empty.
+fn secret(found: Found<'_>) -> Result<Option<Key>, Refused> {
+    if found.entry.commented_out {
+        return Err(Refused::new(
+            "all of the value is a comment, because `;` follows white space",
+            "choose a secret that does not begin with `;`; \
+             to switch signing off, write `secret =` and nothing else",
+        ));
+    }
+    let secret = found.entry.value.as_bytes();
+    Ok((!secret.is_empty()).then(|| Key::new(secret)))
+}
+
+fn build(
+    section_line: u32,
+    app: &str,
+    module: &str,
+    rotate: Sourced<Rotate>,
+    backup_count: Sourced<u32>,
+    legacy: &Legacy,
+) -> Facility {
+    Facility {
+        app: app.into(),
+        module: module.into(),
+        rotate: rotate.0,
+        backup_count: backup_count.0,
+        max_size_bytes: legacy.max_size.0,
+        flush_every: legacy.flush_every.0,
+        file_per_host: legacy.file_per_host.0,
+        key: legacy.secret.0.clone(),
+        origins: Origins {
+            section_line,
+            rotate: rotate.1,
+            backup_count: backup_count.1,
+            max_size: legacy.max_size.1,
+            flush_every: legacy.flush_every.1,
+            file_per_host: legacy.file_per_host.1,
+            secret: legacy.secret.1,
+        },
+        live_path: format!("{app}/{module}{LIVE_SUFFIX}").into(),
+    }
+}
