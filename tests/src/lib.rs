@@ -1,1 +1,24 @@
-//! Being built.
+//! Runs LogHog's real binaries as their users do, and reads what they leave.
+//! A `Scenario` -> a running `Daemon` -> its files, its own log, its counters.
+//! Invariant: nothing outlives a test, neither a process nor a file nor a port.
+//! Leaves out: what is right. That stands in `tests/tests/`, one scenario a file.
+//!
+//! A test waits for conditions, each with a deadline; it never sleeps for luck.
+
+#![allow(missing_docs, clippy::missing_panics_doc)]
+
+pub mod binaries;
+pub mod certs;
+pub mod daemon;
+pub mod files;
+pub mod frames;
+pub mod golden;
+pub mod load;
+pub mod process;
+pub mod scenario;
+pub mod tls;
+pub mod wait;
+
+pub use daemon::{Daemon, Site, Stopped};
+pub use scenario::Scenario;
+pub use wait::{DEADLINE, wait_until};

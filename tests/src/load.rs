@@ -1,0 +1,105 @@
+//! A client that sends at full speed.
+//! An address -> numbered messages, until it is told to stop or cut off.
+//! Invariant: a message that is torn, doubled, missing or out of order shows.
+//! Leaves out: TLS, signatures.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use wire::v1::{EncodeScratch, Record, encode};
+
+/// What is handed to the kernel at once, in bytes.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Makes a body long enough to be torn, and shows where it ends.
+const FILLING: &str = "the quick brown fox jumps over the lazy dog, and again, and again; end.";
+
+/// A thread that sends over one connection.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Sent>,
+}
+
+/// What a load has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Messages that the kernel took in whole.
+    pub messages: u64,
+    /// The daemon ended the connection, not we.
+    pub cut_off: bool,
+}
+
+impl Load {
+    /// Connects and sends messages for `app` and `module`, from number 0 on,
+    /// as fast as the daemon takes them.
+    pub fn start(address: SocketAddr, app: &'static str, module: &'static str) -> Load {
+        let stop = Arc::new(AtomicBool::new(false));
+        let socket = TcpStream::connect(address).expect("the daemon listens");
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || send(socket, app, module, &told));
+        Load { stop, thread }
+    }
+
+    /// Ends the connection behind the message at hand.
+    pub fn stop(self) -> Sent {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wait()
+    }
+
+    /// Waits until the daemon has ended the connection.
+    pub fn wait(self) -> Sent {
+        self.thread.join().expect("the sender does not panic")
+    }
+}
+
+/// The numbers of messages that a [`Load`] has sent.
+///
+/// # Panics
+/// When a record is not exactly what was sent.
+#[track_caller]
+pub fn numbers(records: &[String]) -> Vec<u64> {
+    let number = |record: &String| {
+        let (_, behind) = record.split_once(" - load - number ").expect("a message of a load");
+        let (digits, filling) = behind.split_once(' ').expect("a number and its filling");
+        assert_eq!(filling, FILLING, "the message {digits} is not whole");
+        digits.parse().expect("digits")
+    };
+    records.iter().map(number).collect()
+}
+
+/// Are these the numbers from 0 on, each once, in order?
+///
+/// # Panics
+/// When they are not.
+#[track_caller]
+pub fn assert_gapless(numbers: &[u64]) {
+    for (expected, &number) in (0..).zip(numbers) {
+        assert_eq!(number, expected, "a message is missing, doubled or out of order");
+    }
+}
+
+fn send(mut socket: TcpStream, app_id: &str, module: &str, stop: &AtomicBool) -> Sent {
+    let mut scratch = EncodeScratch::default();
+    let mut out = Vec::with_capacity(2 * WRITE_BYTES);
+    let mut messages = 0;
+    while !stop.load(Ordering::Relaxed) {
+        out.clear();
+        let first = messages;
+        while out.len() < WRITE_BYTES {
+            let body = format!("number {messages} {FILLING}");
+            let hostname = "load";
+            let (stamp, nsecs, signature) = (0, 0, None);
+            let record = Record { app_id, module, hostname, body: &body, stamp, nsecs, signature };
+            encode(&record, None, false, &mut scratch, &mut out).expect("a short message");
+            messages += 1;
+        }
+        if socket.write_all(&out).is_err() {
+            return Sent { messages: first, cut_off: true };
+        }
+    }
+    Sent { messages, cut_off: false }
+}

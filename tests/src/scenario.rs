@@ -1,0 +1,133 @@
+//! Describes what a daemon is started with.
+//! Choices -> a `Site`: a folder with configuration, certificates and an empty log folder.
+//! Invariant: everything lies in one temporary folder; listening is on loopback, port 0.
+//! Leaves out: running the daemon (`daemon`).
+//!
+//! ```text
+//! SITE/etc/loghogd.conf, facilities.conf, loghog-server.pem, loghog-ca.cert, loghog-ca.crl
+//! SITE/log/       the log folder
+//! SITE/own.log    the daemon's own log
+//! SITE/stderr     what the run at hand said in the foreground
+//! SITE/run/, SITE/work/
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::certs::Authority;
+use crate::daemon::{Daemon, Site};
+use crate::golden;
+
+/// What a daemon is started with. Unless told otherwise: the golden
+/// facilities, TCP and UDP on 127.0.0.1, no TLS.
+#[derive(Debug)]
+pub struct Scenario {
+    facilities: String,
+    options: BTreeMap<&'static str, BTreeMap<String, String>>,
+    authority: Option<PathBuf>,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) tiny_disk_bytes: Option<u64>,
+}
+
+impl Scenario {
+    /// The usual scenario.
+    pub fn new() -> Scenario {
+        Scenario {
+            facilities: golden::facilities(),
+            options: BTreeMap::new(),
+            authority: None,
+            arguments: Vec::new(),
+            tiny_disk_bytes: None,
+        }
+        .option("server", "listen_ipv4", "127.0.0.1:0")
+        .option("log", "level", "INFO")
+    }
+
+    /// Another `facilities.conf`.
+    #[must_use]
+    pub fn facilities(mut self, text: &str) -> Scenario {
+        text.clone_into(&mut self.facilities);
+        self
+    }
+
+    /// An option of `loghogd.conf`; it replaces the usual one.
+    #[must_use]
+    pub fn option(mut self, section: &'static str, name: &str, value: &str) -> Scenario {
+        let options = self.options.entry(section).or_default();
+        options.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Leaves an option of `loghogd.conf` out.
+    #[must_use]
+    pub fn without(mut self, section: &'static str, name: &str) -> Scenario {
+        self.options.entry(section).or_default().remove(name);
+        self
+    }
+
+    /// Listens for TLS as well, with the server's certificate and the
+    /// revocation list of this authority.
+    #[must_use]
+    pub fn tls(mut self, authority: &Authority) -> Scenario {
+        self.authority = Some(authority.folder().to_owned());
+        self.option("server", "listen_ipv4_ssl", "127.0.0.1:0")
+            .option("server", "pemfile", "loghog-server.pem")
+            .option("server", "cacert", "loghog-ca.cert")
+    }
+
+    /// Passes one more argument on the command line.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Scenario {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Puts the log folder on a disk of its own with room for so many bytes.
+    /// It lives in a mount namespace that ends with the daemon, so nothing
+    /// stays mounted, whatever happens to the test.
+    #[must_use]
+    pub fn tiny_disk(mut self, bytes: u64) -> Scenario {
+        self.tiny_disk_bytes = Some(bytes);
+        self
+    }
+
+    /// Writes it all down.
+    pub fn site(self) -> Site {
+        let site = Site::new(self.arguments, self.tiny_disk_bytes);
+        if let Some(folder) = &self.authority {
+            site.install_certificates(folder);
+        }
+        std::fs::write(site.facilities_file(), &self.facilities).expect("a writable site");
+        let mut options = self.options;
+        let mut set = |section: &'static str, name: &str, value: PathBuf| {
+            let value = value.to_string_lossy().into_owned();
+            options.entry(section).or_default().entry(name.to_owned()).or_insert(value);
+        };
+        set("main", "facilities_config", site.facilities_file());
+        set("main", "logdir", site.log_dir());
+        set("main", "rundir", site.folder().join("run"));
+        set("main", "workdir", site.folder().join("work"));
+        set("log", "filename", site.own_log_file());
+        let mut text = String::new();
+        for (section, options) in options {
+            text.push_str(&format!("[{section}]\n"));
+            for (name, value) in options {
+                text.push_str(&format!("{name} = {value}\n"));
+            }
+        }
+        std::fs::write(site.config_file(), text).expect("a writable site");
+        site
+    }
+
+    /// Writes it all down and starts the daemon.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        self.site().start()
+    }
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self::new()
+    }
+}
