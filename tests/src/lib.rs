@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod files;
 pub mod frames;
 pub mod golden;
+pub mod honest;
 pub mod load;
 pub mod process;
 pub mod scenario;

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use wire::v1::{EncodeScratch, Record, encode};
@@ -20,8 +20,15 @@ const FILLING: &str = "the quick brown fox jumps over the lazy dog, and again, a
 /// A thread that sends over one connection.
 #[derive(Debug)]
 pub struct Load {
-    stop: Arc<AtomicBool>,
+    told: Arc<Told>,
     thread: JoinHandle<Sent>,
+}
+
+/// What the sender and its owner tell each other.
+#[derive(Debug, Default)]
+struct Told {
+    stop: AtomicBool,
+    messages: AtomicU64,
 }
 
 /// What a load has sent.
@@ -37,20 +44,31 @@ impl Load {
     /// Connects and sends messages for `app` and `module`, from number 0 on,
     /// as fast as the daemon takes them.
     pub fn start(address: SocketAddr, app: &'static str, module: &'static str) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
         let socket = TcpStream::connect(address).expect("the daemon listens");
-        let told = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || send(socket, app, module, &told));
-        Load { stop, thread }
+        let told = Arc::new(Told::default());
+        let theirs = Arc::clone(&told);
+        let thread = std::thread::spawn(move || send(socket, app, module, &theirs));
+        Load { told, thread }
+    }
+
+    /// Messages that the kernel has taken until now.
+    pub fn messages(&self) -> u64 {
+        self.told.messages.load(Ordering::Relaxed)
+    }
+
+    /// Lets the message at hand be the last one; does not wait for it.
+    pub fn ask_to_stop(&self) {
+        self.told.stop.store(true, Ordering::Relaxed);
     }
 
     /// Ends the connection behind the message at hand.
     pub fn stop(self) -> Sent {
-        self.stop.store(true, Ordering::Relaxed);
+        self.ask_to_stop();
         self.wait()
     }
 
-    /// Waits until the daemon has ended the connection.
+    /// Waits until the last message is sent, or the daemon has ended the
+    /// connection.
     pub fn wait(self) -> Sent {
         self.thread.join().expect("the sender does not panic")
     }
@@ -82,11 +100,11 @@ pub fn assert_gapless(numbers: &[u64]) {
     }
 }
 
-fn send(mut socket: TcpStream, app_id: &str, module: &str, stop: &AtomicBool) -> Sent {
+fn send(mut socket: TcpStream, app_id: &str, module: &str, told: &Told) -> Sent {
     let mut scratch = EncodeScratch::default();
     let mut out = Vec::with_capacity(2 * WRITE_BYTES);
     let mut messages = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while !told.stop.load(Ordering::Relaxed) {
         out.clear();
         let first = messages;
         while out.len() < WRITE_BYTES {
@@ -100,6 +118,7 @@ fn send(mut socket: TcpStream, app_id: &str, module: &str, stop: &AtomicBool) ->
         if socket.write_all(&out).is_err() {
             return Sent { messages: first, cut_off: true };
         }
+        told.messages.store(messages, Ordering::Relaxed);
     }
     Sent { messages, cut_off: false }
 }

@@ -40,6 +40,7 @@ impl Scenario {
             tiny_disk_bytes: None,
         }
         .option("server", "listen_ipv4", "127.0.0.1:0")
+        .option("server", "listen_ipv6", "")
         .option("log", "level", "INFO")
     }
 
@@ -73,6 +74,7 @@ impl Scenario {
         self.option("server", "listen_ipv4_ssl", "127.0.0.1:0")
             .option("server", "pemfile", "loghog-server.pem")
             .option("server", "cacert", "loghog-ca.cert")
+            .option("server", "crl", "loghog-ca.crl")
     }
 
     /// Passes one more argument on the command line.

@@ -1,0 +1,83 @@
+//! kill -9 under load: every line is whole, what was there stays, and the
+//! next start goes on behind it.
+//!
+//! `LOGHOG_CRASH_ROUNDS` sets how often; `make test-crash` asks for many.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use loghog_tests::Scenario;
+use loghog_tests::files::records;
+use loghog_tests::frames::frame;
+use loghog_tests::load::{Load, assert_gapless, numbers};
+
+const FILES: [&str; 2] = ["one/root.log", "two/root.log"];
+
+const FACILITIES: &str = "[one]\nrotate = daily\nbackup_count = 1\n\
+                          [two]\nrotate = daily\nbackup_count = 1\nflush_every = 1000\n";
+
+#[test]
+fn a_killed_daemon_leaves_whole_lines_and_goes_on_behind_them() {
+    let rounds: usize = match std::env::var("LOGHOG_CRASH_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
+        Err(_) => 6,
+    };
+    let mut site = Scenario::new().facilities(FACILITIES).site();
+    for round in 0..rounds {
+        let before = FILES.map(|file| text(&site, file));
+        let daemon = site.start();
+        let loads = ["one", "two"].map(|app| Load::start(daemon.tcp(), app, ""));
+        // Killed at another moment each time.
+        let seen = before.each_ref().map(|text| records(text).len() + 1 + round * 997 % 9_000);
+        for (file, count) in FILES.into_iter().zip(seen) {
+            daemon.wait_for_records(file, count);
+        }
+        site = daemon.kill();
+        for load in loads {
+            load.wait();
+        }
+
+        let crashed = FILES.map(|file| text(&site, file));
+        for ((before, crashed), seen) in before.iter().zip(&crashed).zip(seen) {
+            assert!(crashed.starts_with(before.as_str()), "what was there has changed");
+            let fresh = records(whole_lines(&crashed[before.len()..]));
+            assert!(records(before).len() + fresh.len() >= seen, "a line has vanished");
+            assert_gapless(&numbers(&fresh));
+        }
+
+        // A message behind a torn line would be torn as well.
+        let daemon = site.start();
+        let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
+        for (app, (file, crashed)) in
+            ["one", "two"].into_iter().zip(FILES.into_iter().zip(&crashed))
+        {
+            socket.write_all(&frame(app, "", "load", "again")).unwrap();
+            let lines = records(whole_lines(crashed)).len() + 1;
+            daemon.wait_for_records(file, lines);
+        }
+        let stopped = daemon.stop();
+        assert!(stopped.status.success());
+        for (file, crashed) in FILES.into_iter().zip(&crashed) {
+            let after = text(&stopped.site, file);
+            assert!(after.starts_with(whole_lines(crashed)), "what was there has changed");
+            assert_eq!(records(&after).last().map(String::as_str), Some(" - load - again"));
+        }
+        site = stopped.site;
+        // Every few rounds start afresh, or a long run would only read.
+        if round % 8 == 7 {
+            for file in FILES {
+                std::fs::remove_file(site.log_dir().join(file)).unwrap();
+            }
+        }
+    }
+}
+
+fn text(site: &loghog_tests::Site, file: &str) -> String {
+    std::fs::read_to_string(site.log_dir().join(file)).unwrap_or_default()
+}
+
+/// The text up to its last line feed. The kernel may end a write in its
+/// middle when the process is killed; the next start mends that.
+fn whole_lines(text: &str) -> &str {
+    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
+}
