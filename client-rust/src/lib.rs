@@ -1,1 +1,66 @@
-//! Being built.
+//! LogHog's client: a backend for the [`log`] crate that never blocks the
+//! program that logs.
+//!
+//! ```no_run
+//! fn main() -> Result<(), loghog::Error> {
+//!     let _guard = loghog::builder("my-app").address("logs.example.org").install()?;
+//!     log::info!("hello");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The road of a message
+//!
+//! ```text
+//! logger      a record of the log crate becomes a Message
+//! client      the Message becomes a signed frame, in the thread that logs
+//! queue       the frame waits; bounded in messages and bytes
+//! send        one plain thread takes all that waits at once
+//! connection  one write hands it to the kernel, over TCP, TLS or UDP
+//! ```
+//!
+//! The thread starts with the first message. When the server cannot be reached,
+//! it tries again: once at once, then in pauses that grow from 0.2 to 30
+//! seconds, each time looking the name up anew and trying every address.
+//!
+//! # What can get lost
+//!
+//! Version 1 of the protocol has no acknowledgement. Lost are
+//! - the oldest messages when the queue is full, messages that are too long,
+//!   and what is left when the time for closing is up: all counted, see
+//!   [`Stats`];
+//! - what the kernel had taken but the server had not read when a connection
+//!   broke, or when the server refused a certificate late: nobody can count it;
+//! - up to a millisecond of messages when the program dies without
+//!   [`Client::flush`], [`Client::close`] or dropping the [`Guard`].
+//!
+//! Nothing is sent twice, but for a frame of which the kernel had taken a part
+//! when the connection broke: the server drops such a part.
+//!
+//! # Forks
+//!
+//! A child process has no sender. Fork before the first message, or put
+//! [`Client::inherited`] in the client's place in the child.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod client;
+mod connect;
+mod connection;
+mod frames;
+pub mod limits;
+mod logger;
+mod pause;
+mod queue;
+mod send;
+mod socket;
+mod stats;
+mod tls;
+
+pub use builder::{Builder, Error, PORT, PORT_TLS, Transport, builder};
+pub use client::{Client, Inherited, Message};
+pub use logger::{Guard, Logger};
+pub use queue::Flush;
+pub use stats::{Dropped, Stats};
+pub use tls::{Tls, TlsError};

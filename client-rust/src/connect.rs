@@ -1,0 +1,190 @@
+//! From a host's name to a connection.
+//! A `Route` -> an open `Connection`.
+//! Invariant: the name is looked up anew each time; every address gets its turn.
+//! Leaves out: when to try again (`pause`, `send`).
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::{ClientConnection, ProtocolVersion};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::connection::{Connection, Lost, Plain, Sealed, SingleFrames};
+use crate::limits::{
+    CONNECT_LIMIT, HANDSHAKE_LIMIT, ICMP_WAIT_LOOPBACK, ICMP_WAIT_REMOTE, IO_SLICE,
+    REFUSAL_WAIT_MAX, REFUSAL_WAIT_MIN,
+};
+use crate::socket::{Leased, Slot};
+use crate::tls::{self, Session};
+
+/// Where the messages go, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    /// A name or an address, the latter without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) way: Way,
+}
+
+/// The transport, ready to use.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    Tcp,
+    Udp,
+    Tls(Session),
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("cannot connect to {peer}: {source}; is loghogd running there?")]
+    Refused { peer: SocketAddr, source: io::Error },
+    #[error("TLS with {peer} failed: {source}{remedy}")]
+    Tls { peer: SocketAddr, remedy: &'static str, source: rustls::Error },
+    #[error("TLS with {peer} failed: {source}")]
+    Handshake { peer: SocketAddr, source: Lost },
+    #[error("cannot find the address of {host}: {source}; check the name")]
+    Lookup { host: String, source: io::Error },
+    #[error("{host} has no address; check the name")]
+    NoAddress { host: String },
+    #[error("stopped while connecting")]
+    Stopped,
+}
+
+impl Route {
+    /// Tries all addresses, in the system's order. `attempt` chooses among
+    /// those of a datagram's host, where trying needs a message. Gives up early
+    /// when `is_over`.
+    pub(crate) fn open(
+        &self,
+        slot: &Arc<Slot>,
+        attempt: u32,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Connection, ConnectError> {
+        if is_over() {
+            return Err(ConnectError::Stopped);
+        }
+        let peers = self.lookup()?;
+        if let Way::Udp = self.way {
+            return open_udp(&peers, attempt, slot).map(Connection::Udp);
+        }
+        let mut failure = ConnectError::NoAddress { host: self.host.clone() };
+        for peer in peers {
+            if is_over() {
+                return Err(ConnectError::Stopped);
+            }
+            let opened = open_tcp(peer, slot).and_then(|plain| match &self.way {
+                Way::Tls(session) => shake_hands(plain, session, is_over).map(Connection::Tls),
+                _ => Ok(Connection::Tcp(plain)),
+            });
+            match opened {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn lookup(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let peers: Vec<_> = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|source| ConnectError::Lookup { host: self.host.clone(), source })?
+            .collect();
+        if peers.is_empty() {
+            return Err(ConnectError::NoAddress { host: self.host.clone() });
+        }
+        Ok(peers)
+    }
+}
+
+fn open_tcp(peer: SocketAddr, slot: &Arc<Slot>) -> Result<Plain, ConnectError> {
+    let refused = |source| ConnectError::Refused { peer, source };
+    let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))
+        .map_err(refused)?;
+    let socket = Leased::new(slot, socket);
+    let open = |socket: &Socket| {
+        socket.connect_timeout(&SockAddr::from(peer), CONNECT_LIMIT)?;
+        // We batch ourselves.
+        socket.set_tcp_nodelay(true)?;
+        // Tells of a host that vanished while nothing was under way. There is
+        // no TCP_USER_TIMEOUT: a server with a full disk stops reading, and
+        // cutting it off would lose what the kernel holds.
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+        socket.set_write_timeout(Some(IO_SLICE))?;
+        socket.set_read_timeout(Some(IO_SLICE))
+    };
+    open(&socket.io).map_err(refused)?;
+    Ok(Plain { peer, socket: socket.map(TcpStream::from) })
+}
+
+fn shake_hands(
+    mut plain: Plain,
+    session: &Session,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Box<Sealed>, ConnectError> {
+    let peer = plain.peer;
+    let failed = |source| ConnectError::Tls { peer, remedy: tls::remedy(&source), source };
+    let mut tls =
+        ClientConnection::new(Arc::clone(&session.config), session.name.clone()).map_err(failed)?;
+    let started = Instant::now();
+    while tls.is_handshaking() {
+        if is_over() {
+            return Err(ConnectError::Stopped);
+        }
+        if started.elapsed() > HANDSHAKE_LIMIT {
+            let source = io::ErrorKind::TimedOut.into();
+            return Err(ConnectError::Handshake { peer, source: Lost::Broken { source } });
+        }
+        match tls.complete_io(&mut plain.socket.io) {
+            Ok(_) => {}
+            Err(error) if is_retried(&error) => {}
+            Err(error) => {
+                // rustls wraps its own errors; unwrap for the remedy's sake.
+                return Err(match error.downcast::<rustls::Error>() {
+                    Ok(source) => failed(source),
+                    Err(source) => {
+                        ConnectError::Handshake { peer, source: Lost::Broken { source } }
+                    }
+                });
+            }
+        }
+    }
+    let proven = tls.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+    let mut sealed = Box::new(Sealed { plain, tls });
+    if !proven {
+        let wait = started.elapsed().clamp(REFUSAL_WAIT_MIN, REFUSAL_WAIT_MAX);
+        sealed.wait_for_refusal(wait).map_err(|source| ConnectError::Handshake { peer, source })?;
+    }
+    Ok(sealed)
+}
+
+fn open_udp(
+    peers: &[SocketAddr],
+    attempt: u32,
+    slot: &Arc<Slot>,
+) -> Result<SingleFrames, ConnectError> {
+    // The lookup returned at least one.
+    let peer = peers[attempt as usize % peers.len()];
+    let refused = |source| ConnectError::Refused { peer, source };
+    let socket = Socket::new(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP))
+        .map_err(refused)?;
+    let socket = Leased::new(slot, socket);
+    socket.io.connect(&SockAddr::from(peer)).map_err(refused)?;
+    socket.io.set_write_timeout(Some(IO_SLICE)).map_err(refused)?;
+    let icmp_wait = if peer.ip().is_loopback() {
+        ICMP_WAIT_LOOPBACK
+    } else if peers.len() > 1 {
+        ICMP_WAIT_REMOTE
+    } else {
+        Duration::ZERO
+    };
+    Ok(SingleFrames { peer, socket: socket.map(UdpSocket::from), first_wait: Some(icmp_wait) })
+}
+
+/// Whether a blocked read or write just looked up for a moment.
+pub(crate) fn is_retried(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}

@@ -1,0 +1,93 @@
+//! Every limit of the client.
+//! Nothing -> constants.
+//! Invariant: the relations between limits hold at compile time.
+//! Leaves out: the limits of the wire, which are `wire::limits`.
+
+use std::time::Duration;
+
+/// Bytes of whole frames that wait for the sender, unless the builder says
+/// otherwise: some 50,000 messages. Past it the oldest are dropped and counted
+/// as `queue_full`. The batch being written comes on top, so a client holds at
+/// most twice this.
+pub const QUEUE_BYTES: usize = 16 << 20;
+
+/// The least that a builder accepts for `queue_bytes`: room for one frame of
+/// any size.
+pub const QUEUE_BYTES_MIN: usize = wire::limits::FRAME_BYTES_MAX as usize + 8;
+
+/// Messages that wait for the sender, unless the builder says otherwise. Past
+/// it the oldest are dropped and counted as `queue_full`.
+pub const QUEUE_MESSAGES: usize = 100_000;
+
+/// How long `flush` and the guard wait, unless told otherwise. What is left
+/// then is counted as `closed`.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long closing waits for a server that cannot be reached: long enough for
+/// one that is just restarting, short enough for a command that somebody waits
+/// for. Only a limit shorter than this ends earlier.
+pub const UNREACHABLE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long closing waits for the thread to close its socket once there is
+/// nothing more to write. Past it the thread ends by itself.
+pub const END_LIMIT: Duration = Duration::from_millis(500);
+
+/// One address is tried this long before the next one.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// A TLS handshake that takes longer counts as a failed attempt.
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A blocked read or write looks this often whether it must give up.
+pub const IO_SLICE: Duration = Duration::from_millis(250);
+
+/// After a write the sender lets messages gather this long, so that a busy
+/// program pays for one wake-up and one write a millisecond, not a message.
+pub const GATHER: Duration = Duration::from_millis(1);
+
+/// The first pause between attempts to connect. The second attempt follows the
+/// first at once; the pauses after it double.
+pub const PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// The longest pause between attempts to connect.
+pub const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// The longest pause while somebody waits in `flush` or `close`.
+pub const PAUSE_HURRIED: Duration = Duration::from_millis(100);
+
+/// A connection that lasted this long was a good one: its end is not held
+/// against the server, and the pauses begin anew.
+pub const CONNECTION_PROVEN: Duration = Duration::from_secs(2);
+
+/// Failed attempts in a row after which the server counts as unreachable. The
+/// first may be a stale address or a server just restarting.
+pub const OUTAGE_ATTEMPTS: u32 = 2;
+
+/// Plain bytes that go into one TLS record, and one record into one write: so
+/// a frame is either whole in the kernel's hands or not at all.
+pub const TLS_RECORD_BYTES: usize = 16 << 10;
+
+/// Under TLS 1.3 a client has finished before the server has looked at its
+/// certificate. The first write waits as long as the handshake took, within
+/// these bounds, for the server's refusal.
+pub const REFUSAL_WAIT_MIN: Duration = Duration::from_millis(20);
+/// See [`REFUSAL_WAIT_MIN`].
+pub const REFUSAL_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// After the first datagram to a loopback address: time for the kernel to say
+/// that nobody listens there.
+pub const ICMP_WAIT_LOOPBACK: Duration = Duration::from_millis(5);
+
+/// After the first datagram to a host with several addresses: the same, over a
+/// network.
+pub const ICMP_WAIT_REMOTE: Duration = Duration::from_millis(100);
+
+/// Failures kept as text for whoever asks; the oldest are forgotten.
+pub const FAILURES_KEPT: usize = 16;
+
+/// A buffer that a burst has blown up past this is given back once it is empty.
+pub const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+const _: () = assert!(QUEUE_BYTES_MIN <= QUEUE_BYTES);
+const _: () = assert!(PAUSE_MIN.as_millis() <= PAUSE_MAX.as_millis());
+const _: () = assert!(IO_SLICE.as_millis() < END_LIMIT.as_millis());

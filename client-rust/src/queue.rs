@@ -1,0 +1,609 @@
+//! Where messages wait between the threads that log and the one that sends.
+//! Frames from any thread -> whole batches for the sender; waits for `flush` and `close`.
+//! Invariant: the lock is held for a copy at most, never during input, output or sleep.
+//! Leaves out: encoding (`client`), connecting and writing (`send`).
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::frames::Frames;
+use crate::limits::{FAILURES_KEPT, GATHER, PAUSE_HURRIED};
+use crate::stats::Stats;
+
+/// How much may wait. Past a bound the oldest messages are dropped, counted as
+/// `queue_full`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) bytes: usize,
+    pub(crate) messages: usize,
+    /// Instead of `messages`, when smaller, while the server is unreachable.
+    pub(crate) outage_messages: usize,
+    /// The longest single frame; a longer one is counted as `too_large`.
+    pub(crate) frame_bytes: usize,
+}
+
+/// What the thread that sends is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// Not started yet, or ended.
+    Absent,
+    /// Waiting for the next message: whoever brings it wakes it.
+    Asleep,
+    /// Letting messages gather: only a queue half full wakes it.
+    Gathering,
+    /// Connecting, pausing or writing: it looks at the queue afterwards.
+    Busy,
+}
+
+/// What to do next, for the thread that sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Write,
+    Stop,
+}
+
+/// What a write came to, besides the frames it left in the batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    /// Frames that the kernel refused for their size.
+    pub(crate) too_large: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    bounds: Bounds,
+    state: Mutex<State>,
+    /// Wakes the sender: work, hurry, or the end.
+    work: Condvar,
+    /// Wakes `flush` and `close`: messages have left, the server became
+    /// unreachable, or the sender ended.
+    progress: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: Frames,
+    /// Messages in the batch that the sender holds; older than all in `waiting`.
+    in_flight: usize,
+    /// The number of the first of them.
+    in_flight_first: u64,
+    /// Messages that ever came into `waiting`: the number of the next one.
+    accepted: u64,
+    sender: Sender,
+    outage: bool,
+    /// Callers that wait in `flush` or `close`.
+    hurried: usize,
+    /// Grows when a pause must end at once.
+    nudges: u64,
+    closed: bool,
+    stop_at: Option<Instant>,
+    stats: Stats,
+    failures: VecDeque<String>,
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.stop_at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// The number of the oldest message that has not left.
+    fn oldest(&self) -> u64 {
+        if self.in_flight > 0 {
+            self.in_flight_first
+        } else {
+            self.accepted - self.waiting.len() as u64
+        }
+    }
+
+    /// Drops the oldest until `messages` more of together `bytes` have room.
+    fn make_room(&mut self, bounds: &Bounds, messages: usize, bytes: usize) {
+        let messages_max =
+            if self.outage { bounds.messages.min(bounds.outage_messages) } else { bounds.messages };
+        while (self.waiting.len() + messages > messages_max
+            || self.waiting.as_slice().len() + bytes > bounds.bytes)
+            && self.waiting.pop()
+        {
+            self.stats.dropped.queue_full += 1;
+        }
+    }
+
+    fn is_half_full(&self, bounds: &Bounds) -> bool {
+        self.waiting.len() > bounds.messages / 2 || self.waiting.as_slice().len() > bounds.bytes / 2
+    }
+
+    fn drop_waiting(&mut self) {
+        self.stats.dropped.closed += self.waiting.len() as u64;
+        self.waiting.clear();
+    }
+
+    fn note(&mut self, failure: String) {
+        if self.failures.len() == FAILURES_KEPT {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(failure);
+    }
+}
+
+// For the threads that log.
+impl Queue {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let state = State {
+            waiting: Frames::default(),
+            in_flight: 0,
+            in_flight_first: 0,
+            accepted: 0,
+            sender: Sender::Absent,
+            outage: false,
+            hurried: 0,
+            nudges: 0,
+            closed: false,
+            stop_at: None,
+            stats: Stats::default(),
+            failures: VecDeque::new(),
+        };
+        Queue { bounds, state: Mutex::new(state), work: Condvar::new(), progress: Condvar::new() }
+    }
+
+    /// Takes one frame. True when there is no sender and the caller must start
+    /// one; only one caller is told so.
+    #[must_use]
+    pub(crate) fn push(&self, frame: &[u8]) -> bool {
+        let mut state = self.lock();
+        state.stats.enqueued += 1;
+        if state.closed {
+            state.stats.dropped.closed += 1;
+            return false;
+        }
+        if frame.len() > self.bounds.frame_bytes.min(self.bounds.bytes) {
+            state.stats.dropped.too_large += 1;
+            state.note(format!(
+                "a message of {} bytes is longer than the {} that fit; it is lost",
+                frame.len(),
+                self.bounds.frame_bytes
+            ));
+            return false;
+        }
+        state.make_room(&self.bounds, 1, frame.len());
+        state.waiting.push(frame);
+        state.accepted += 1;
+        match state.sender {
+            Sender::Asleep => self.wake(state),
+            Sender::Gathering if state.is_half_full(&self.bounds) => self.wake(state),
+            Sender::Absent => {
+                state.sender = Sender::Busy;
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Counts a message that could not be made into a frame.
+    pub(crate) fn refuse(&self, failure: String) {
+        let mut state = self.lock();
+        state.stats.enqueued += 1;
+        state.stats.dropped.too_large += 1;
+        state.note(failure);
+    }
+
+    /// True when messages wait and there is no sender: the caller must start
+    /// one. Only one caller is told so.
+    #[must_use]
+    pub(crate) fn claim_sender(&self) -> bool {
+        let mut state = self.lock();
+        let needed = state.sender == Sender::Absent && !state.waiting.is_empty();
+        if needed {
+            state.sender = Sender::Busy;
+        }
+        needed
+    }
+
+    /// Notes that no sender could be started after all.
+    pub(crate) fn sender_failed(&self, failure: String) {
+        let mut state = self.lock();
+        state.stats.failures += 1;
+        state.note(failure);
+        state.sender = Sender::Absent;
+        self.progress.notify_all();
+    }
+
+    /// Begins to wait until all that is queued now has left.
+    pub(crate) fn flush(&self, limit: Duration, unreachable_limit: Duration) -> Flush<'_> {
+        let mut state = self.lock();
+        let flush = Flush {
+            queue: self,
+            started: Instant::now(),
+            limit,
+            unreachable_limit: unreachable_limit.min(limit),
+            target: state.accepted,
+            dropped_before: state.stats.dropped.total(),
+        };
+        state.hurried += 1;
+        state.nudges += 1;
+        self.wake(state);
+        flush
+    }
+
+    /// Takes no more messages. The sender goes on with what waits until `limit`
+    /// has passed, then drops the rest and ends.
+    pub(crate) fn close(&self, limit: Duration) {
+        let mut state = self.lock();
+        let stop_at = Instant::now() + limit;
+        state.closed = true;
+        state.stop_at = Some(state.stop_at.map_or(stop_at, |at| at.min(stop_at)));
+        state.nudges += 1;
+        if state.is_over() || state.sender == Sender::Absent {
+            state.drop_waiting();
+        }
+        self.wake(state);
+    }
+
+    /// Waits until the sender has ended; false when it has not within `limit`.
+    pub(crate) fn wait_for_end(&self, limit: Duration) -> bool {
+        let state = self.lock();
+        let (state, _) = self
+            .progress
+            .wait_timeout_while(state, limit, |state| state.sender != Sender::Absent)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.sender == Sender::Absent
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let state = self.lock();
+        let queued = (state.waiting.len() + state.in_flight) as u64;
+        Stats { queued, ..state.stats }
+    }
+
+    /// The newest failures as text, oldest first; each is returned once.
+    pub(crate) fn take_failures(&self) -> Vec<String> {
+        self.lock().failures.drain(..).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics under the lock; were it otherwise, the counters may be
+        // off by one and logging goes on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if matches!(state.sender, Sender::Asleep | Sender::Gathering) {
+            state.sender = Sender::Busy;
+        }
+        drop(state);
+        self.work.notify_all();
+    }
+}
+
+// For the thread that sends.
+impl Queue {
+    /// Sleeps until there is something to write, or no more to come.
+    pub(crate) fn next_order(&self) -> Order {
+        let mut state = self.lock();
+        loop {
+            if state.is_over() {
+                return Order::Stop;
+            }
+            if !state.waiting.is_empty() {
+                state.sender = Sender::Busy;
+                return Order::Write;
+            }
+            if state.closed {
+                return Order::Stop;
+            }
+            state.sender = Sender::Asleep;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Moves all that waits into `batch`, which is empty.
+    pub(crate) fn take(&self, batch: &mut Frames) {
+        let mut state = self.lock();
+        std::mem::swap(&mut state.waiting, batch);
+        state.in_flight = batch.len();
+        state.in_flight_first = state.accepted - batch.len() as u64;
+    }
+
+    /// Counts what a write came to. What it left in `batch` waits again, in
+    /// front of all that came since.
+    pub(crate) fn settle(&self, batch: &mut Frames, tally: Tally) {
+        let mut state = self.lock();
+        state.stats.written += tally.messages as u64;
+        state.stats.written_bytes += tally.bytes as u64;
+        state.stats.dropped.too_large += tally.too_large as u64;
+        state.in_flight = 0;
+        if !batch.is_empty() {
+            batch.append(&mut state.waiting);
+            std::mem::swap(&mut state.waiting, batch);
+            state.make_room(&self.bounds, 0, 0);
+        }
+        self.tell(&state);
+    }
+
+    /// Lets messages gather for a moment, unless somebody waits for them.
+    pub(crate) fn gather(&self) {
+        let mut state = self.lock();
+        if state.hurried > 0 || state.closed || state.is_half_full(&self.bounds) {
+            return;
+        }
+        state.sender = Sender::Gathering;
+        let waiting = |state: &mut State| state.sender == Sender::Gathering;
+        let (mut state, _) = self
+            .work
+            .wait_timeout_while(state, GATHER, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.sender = Sender::Busy;
+    }
+
+    /// A connection stands; `again` when it is not the first.
+    pub(crate) fn connected(&self, again: bool) {
+        let mut state = self.lock();
+        state.outage = false;
+        state.stats.reconnects += u64::from(again);
+    }
+
+    /// A connection could not be made, or broke.
+    pub(crate) fn failed(&self, failure: String, is_outage: bool) {
+        let mut state = self.lock();
+        state.stats.failures += 1;
+        state.note(failure);
+        state.outage = is_outage;
+        state.make_room(&self.bounds, 0, 0);
+        self.tell(&state);
+    }
+
+    /// Pauses before the next attempt: shorter while somebody waits, and over
+    /// at once when somebody begins to.
+    pub(crate) fn pause(&self, length: Duration) {
+        let started = Instant::now();
+        let mut state = self.lock();
+        let nudges = state.nudges;
+        while state.nudges == nudges && !state.is_over() {
+            let hurried = state.hurried > 0 || state.closed;
+            let limit = if hurried { length.min(PAUSE_HURRIED) } else { length };
+            let left = limit.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            let woken = self.work.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether a blocked read or write must be given up.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over()
+    }
+
+    /// The sender ends. With messages left over it was told to, or it panicked.
+    pub(crate) fn ended(&self) {
+        let mut state = self.lock();
+        state.sender = Sender::Absent;
+        state.stats.dropped.closed += state.in_flight as u64;
+        state.in_flight = 0;
+        if state.closed {
+            state.drop_waiting();
+        }
+        self.progress.notify_all();
+    }
+
+    fn tell(&self, state: &MutexGuard<'_, State>) {
+        if state.hurried > 0 {
+            self.progress.notify_all();
+        }
+    }
+}
+
+/// Somebody's wait until the messages queued before it have left. While one is
+/// alive, pauses between attempts to connect are short.
+#[derive(Debug)]
+pub struct Flush<'a> {
+    queue: &'a Queue,
+    started: Instant,
+    limit: Duration,
+    unreachable_limit: Duration,
+    target: u64,
+    dropped_before: u64,
+}
+
+impl Flush<'_> {
+    /// Waits for at most `slice`. `Some(true)`: all has been handed to the
+    /// kernel. `Some(false)`: the time is up, or something was dropped
+    /// meanwhile. `None`: not yet; wait again.
+    pub fn wait(&self, slice: Duration) -> Option<bool> {
+        let slice_started = Instant::now();
+        let mut state = self.queue.lock();
+        loop {
+            if state.oldest() >= self.target {
+                return Some(state.stats.dropped.total() == self.dropped_before);
+            }
+            let limit = if state.outage { self.unreachable_limit } else { self.limit };
+            let left = limit.saturating_sub(self.started.elapsed());
+            if left.is_zero() || state.sender == Sender::Absent {
+                return Some(false);
+            }
+            let slice_left = slice.saturating_sub(slice_started.elapsed());
+            if slice_left.is_zero() {
+                return None;
+            }
+            let woken = self.queue.progress.wait_timeout(state, left.min(slice_left));
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits to the end of the limit.
+    pub(crate) fn wait_all(&self) -> bool {
+        self.wait(Duration::MAX).unwrap_or(false)
+    }
+}
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        self.queue.lock().hurried -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { bytes: 100, messages: 5, outage_messages: 2, frame_bytes: 50 };
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn queue_of(frames: &[&str]) -> Queue {
+        let queue = Queue::new(BOUNDS);
+        for (number, frame) in frames.iter().enumerate() {
+            assert_eq!(queue.push(frame.as_bytes()), number == 0, "who starts the sender");
+        }
+        queue
+    }
+
+    fn taken(queue: &Queue) -> Frames {
+        let mut batch = Frames::default();
+        queue.take(&mut batch);
+        batch
+    }
+
+    fn balance(queue: &Queue) -> Stats {
+        let stats = queue.stats();
+        assert_eq!(stats.enqueued, stats.written + stats.dropped.total() + stats.queued);
+        stats
+    }
+
+    #[test]
+    fn the_oldest_make_room_for_the_newest_and_are_counted() {
+        let queue = queue_of(&["1", "2", "3", "4", "5", "6", "7"]);
+        assert_eq!(taken(&queue).as_slice(), b"34567");
+        assert_eq!(balance(&queue).dropped.queue_full, 2);
+    }
+
+    #[test]
+    fn bytes_are_bounded_as_well_as_messages() {
+        let forty = "x".repeat(40);
+        let queue = queue_of(&[&forty, &forty, &forty]);
+        assert_eq!(taken(&queue).len(), 2);
+        assert_eq!(balance(&queue).dropped.queue_full, 1);
+    }
+
+    #[test]
+    fn a_frame_that_never_fits_pushes_nobody_out() {
+        let queue = queue_of(&["1"]);
+        assert!(!queue.push(&[0; 51]));
+        assert_eq!(taken(&queue).as_slice(), b"1");
+        assert_eq!(balance(&queue).dropped.too_large, 1);
+        assert_eq!(queue.take_failures().len(), 1);
+    }
+
+    #[test]
+    fn an_outage_has_a_bound_of_its_own() {
+        let queue = queue_of(&["1", "2", "3", "4"]);
+        queue.failed("refused".into(), false);
+        assert_eq!(queue.stats().queued, 4);
+        queue.failed("refused".into(), true);
+        assert_eq!(queue.stats().queued, 2);
+        assert!(!queue.push(b"5"));
+        queue.connected(false);
+        assert!(!queue.push(b"6"));
+        assert_eq!(taken(&queue).as_slice(), b"456");
+        assert_eq!(balance(&queue).dropped.queue_full, 3);
+    }
+
+    #[test]
+    fn what_was_not_written_stands_first_again() {
+        let queue = queue_of(&["1", "2", "3"]);
+        let mut batch = taken(&queue);
+        assert!(!queue.push(b"4"));
+        let (messages, bytes) = batch.consume(1);
+        queue.settle(&mut batch, Tally { messages, bytes, too_large: 0 });
+        assert_eq!(taken(&queue).as_slice(), b"234");
+        assert_eq!(balance(&queue).written, 1);
+    }
+
+    #[test]
+    fn flush_waits_for_the_batch_under_way_too() {
+        let queue = queue_of(&["1", "2"]);
+        let mut batch = taken(&queue);
+        let flush = queue.flush(LONG, LONG);
+        assert!(!queue.push(b"later"));
+        assert_eq!(flush.wait(Duration::ZERO), None);
+        batch.clear();
+        queue.settle(&mut batch, Tally { messages: 2, bytes: 2, too_large: 0 });
+        assert_eq!(flush.wait(Duration::ZERO), Some(true), "a later message does not count");
+    }
+
+    #[test]
+    fn flush_says_when_a_message_was_dropped_meanwhile() {
+        let queue = queue_of(&["1"]);
+        let flush = queue.flush(LONG, LONG);
+        for _ in 0..5 {
+            assert!(!queue.push(b"x"));
+        }
+        assert_eq!(flush.wait(Duration::ZERO), Some(false));
+    }
+
+    #[test]
+    fn flush_gives_an_unreachable_server_less_time() {
+        let queue = queue_of(&["1"]);
+        let flush = queue.flush(LONG, Duration::ZERO);
+        assert_eq!(flush.wait(Duration::ZERO), None);
+        queue.failed("refused".into(), true);
+        assert_eq!(flush.wait(LONG), Some(false));
+    }
+
+    #[test]
+    fn an_empty_queue_is_flushed_at_once() {
+        assert!(Queue::new(BOUNDS).flush(LONG, LONG).wait_all());
+    }
+
+    #[test]
+    fn closing_counts_what_is_left_and_what_comes_late() {
+        let queue = queue_of(&["1", "2"]);
+        queue.close(Duration::ZERO);
+        assert_eq!(queue.next_order(), Order::Stop);
+        queue.ended();
+        assert!(!queue.push(b"3"));
+        assert!(queue.wait_for_end(Duration::ZERO));
+        assert_eq!(balance(&queue).dropped.closed, 3);
+    }
+
+    #[test]
+    fn a_closed_queue_is_still_emptied_within_its_limit() {
+        let queue = queue_of(&["1"]);
+        queue.close(LONG);
+        assert_eq!(queue.next_order(), Order::Write);
+        let mut batch = taken(&queue);
+        batch.clear();
+        queue.settle(&mut batch, Tally { messages: 1, bytes: 1, too_large: 0 });
+        assert_eq!(queue.next_order(), Order::Stop);
+    }
+
+    #[test]
+    fn a_pause_ends_when_somebody_begins_to_wait() {
+        let queue = queue_of(&["1"]);
+        std::thread::scope(|scope| {
+            let pausing = scope.spawn(|| {
+                let started = Instant::now();
+                queue.pause(LONG);
+                started.elapsed()
+            });
+            // Whether the pause began before or after, it is short.
+            let _flush = queue.flush(LONG, LONG);
+            assert!(pausing.join().unwrap() < LONG / 10);
+        });
+    }
+
+    #[test]
+    fn failures_are_kept_as_text_but_not_for_ever() {
+        let queue = Queue::new(BOUNDS);
+        for number in 0..1_000 {
+            queue.failed(format!("failure {number}"), false);
+        }
+        let failures = queue.take_failures();
+        assert_eq!(failures.len(), FAILURES_KEPT);
+        assert_eq!(failures.last().map(String::as_str), Some("failure 999"));
+        assert_eq!(queue.stats().failures, 1_000);
+        assert!(queue.take_failures().is_empty());
+    }
+}
