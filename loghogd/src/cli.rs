@@ -1,1 +1,295 @@
-//! Being built.
+//! The command line.
+//! Arguments -> an `Invocation`; an `Invocation` -> an exit code.
+//! Invariant: the options of the original mean what they meant.
+//! Leaves out: the daemon's work and the answers to questions.
+
+use crate::config::{self, Overrides};
+use crate::daemon::{self, Outcome};
+use crate::questions;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Exit code: all went well.
+pub const EX_OK: u8 = 0;
+/// Exit code: no facility takes such messages.
+pub const EX_NO_MATCH: u8 = 1;
+/// Exit code: the command line is wrong (EX_USAGE of sysexits.h).
+pub const EX_USAGE: u8 = 64;
+/// Exit code: something failed that should not (EX_SOFTWARE).
+pub const EX_INTERNAL: u8 = 70;
+/// Exit code: the configuration is wrong (EX_CONFIG).
+pub const EX_CONFIG: u8 = 78;
+
+/// Where the configuration is looked for.
+pub const CONFIG_DEFAULT: &str = "/etc/loghogd/loghogd.conf";
+
+/// Most times that `schedule` answers with; more would only be waited for.
+pub const COUNT_MAX: u64 = 10_000;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Invocation {
+    /// Be the daemon.
+    Run(RunArgs),
+    /// Say what is wrong with the configuration.
+    CheckConfig(CheckArgs),
+    /// Say which facility takes a message.
+    Explain(ExplainArgs),
+    /// Say when a schedule is due.
+    Schedule(ScheduleArgs),
+}
+
+/// For the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Started by a loghogd that goes into the background.
+    pub daemon_child: bool,
+}
+
+/// For `check-config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
+/// For `explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainArgs {
+    /// `loghogd.conf`; none when only the file with the facilities was named.
+    pub config: Option<PathBuf>,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// The application.
+    pub app: String,
+    /// The module as a message names it.
+    pub module: String,
+    /// The host that sends.
+    pub host: Option<String>,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
+/// For `schedule`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleArgs {
+    /// The expression, unchecked.
+    pub expression: String,
+    /// The time zone; none for the system's.
+    pub zone: Option<TimeZone>,
+    /// The instant after which to begin; none for now.
+    pub after: Option<Timestamp>,
+    /// How many times to answer with.
+    pub count: usize,
+    /// Answer on one line.
+    pub json: bool,
+}
+
+/// Receives log messages, checks who sent them, and writes plain files.
+#[derive(Debug, Parser)]
+#[command(name = "loghogd", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 fine, 64 usage, 70 internal, 78 configuration; \
+    explain: 1 when no facility takes such messages.\n\
+    Signals: HUP reloads facilities, certificates and log level, USR1 writes counters to the own log.")]
+struct Line {
+    /// Configuration file
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Files")]
+    #[arg(long_help = format!("Configuration file [default: {CONFIG_DEFAULT}]"))]
+    config: Option<PathBuf>,
+    /// File with the facilities; beats facilities_config of [main]
+    #[arg(short = 'F', long, global = true, value_name = "FILE", help_heading = "Files")]
+    facilities_config: Option<PathBuf>,
+    /// Folder for the log files; beats logdir of [main]
+    #[arg(short = 'L', long, global = true, value_name = "FOLDER", help_heading = "Files")]
+    log_dir: Option<PathBuf>,
+    /// Own log file; beats filename of [log]
+    #[arg(short, long, value_name = "FILE", help_heading = "Files")]
+    log: Option<PathBuf>,
+    /// File for the process id; beats pidfile of [main]; a relative one is below the run folder
+    #[arg(short, long, value_name = "FILE", help_heading = "Files")]
+    pid: Option<PathBuf>,
+    /// Folder for run-time files; beats rundir of [main]
+    #[arg(long, value_name = "FOLDER", help_heading = "Files")]
+    run_dir: Option<PathBuf>,
+    /// Folder for lasting state; beats workdir of [main]
+    #[arg(long, value_name = "FOLDER", help_heading = "Files")]
+    work_dir: Option<PathBuf>,
+    /// User to become when started as root; beats user of [main]
+    #[arg(long)]
+    user: Option<String>,
+    /// Go into the background
+    #[arg(short, long)]
+    daemon: bool,
+    /// Check the configuration and exit, as the question check-config does
+    #[arg(long)]
+    check_config: bool,
+    /// Answer questions in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[arg(long, hide = true)]
+    daemon_child: bool,
+    #[command(subcommand)]
+    question: Option<Question>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(subcommand_help_heading = "Questions", subcommand_value_name = "QUESTION")]
+enum Question {
+    /// List every problem of the configuration, with file, line and remedy
+    CheckConfig,
+    /// Say which facility takes a message, into which file, under which options
+    Explain(ExplainLine),
+    /// Say when a rotation schedule is due, as a JSON array of RFC 3339 times
+    Schedule(ScheduleLine),
+}
+
+#[derive(Debug, Args)]
+struct ExplainLine {
+    /// Application
+    app: String,
+    /// Module (the name of the logger)
+    #[arg(default_value = "")]
+    module: String,
+    /// Host that sends the message
+    #[arg(long)]
+    host: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ScheduleLine {
+    /// hourly, daily, ... or five cron fields such as "30 4 * * 1-5"
+    #[arg(value_name = "EXPR", allow_hyphen_values = true)]
+    expression: String,
+    /// Time zone such as Europe/Paris [default: the system's]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    tz: Option<TimeZone>,
+    /// Instant after which to begin, such as 2026-11-20T12:00:00Z [default: now]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
+    after: Option<Timestamp>,
+    /// How many times to answer with
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
+    count: u64,
+}
+
+/// Does what the command line of this process says.
+pub fn main() -> u8 {
+    match parse(std::env::args_os()) {
+        Ok(invocation) => run(&invocation),
+        Err(error) => {
+            // Nobody is left to tell when even stderr is gone.
+            let _ = error.print();
+            if error.use_stderr() { EX_USAGE } else { EX_OK }
+        }
+    }
+}
+
+/// Reads a command line; the first argument is the program's name.
+///
+/// # Errors
+/// Whatever is wrong with it; also the answer to `--help` and `--version`.
+pub fn parse<A>(arguments: impl IntoIterator<Item = A>) -> Result<Invocation, clap::Error>
+where
+    A: Into<OsString> + Clone,
+{
+    let line = Line::try_parse_from(arguments)?;
+    let overrides = Overrides {
+        daemon: line.daemon,
+        facilities_config: line.facilities_config,
+        log: line.log,
+        logdir: line.log_dir,
+        pidfile: line.pid,
+        rundir: line.run_dir,
+        workdir: line.work_dir,
+        user: line.user,
+    };
+    let named = line.config;
+    let config = named.clone().unwrap_or_else(|| CONFIG_DEFAULT.into());
+    let json = line.json;
+    let conflict = |message| Err(command().error(ErrorKind::ArgumentConflict, message));
+    match line.question {
+        Some(Question::CheckConfig) => {
+            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json }))
+        }
+        Some(_) if line.check_config => {
+            conflict("--check-config and another question cannot be asked at once")
+        }
+        Some(Question::Explain(ExplainLine { app, module, host })) => {
+            let config = named.or(overrides.facilities_config.is_none().then_some(config));
+            Ok(Invocation::Explain(ExplainArgs { config, overrides, app, module, host, json }))
+        }
+        Some(Question::Schedule(ScheduleLine { expression, .. }))
+            if expression.starts_with('-') && !expression.contains(' ') =>
+        {
+            let message = format!("there is no option {expression}");
+            Err(command().error(ErrorKind::UnknownArgument, message))
+        }
+        Some(Question::Schedule(ScheduleLine { expression, tz, after, count })) => {
+            let count = usize::try_from(count).unwrap_or_default();
+            Ok(Invocation::Schedule(ScheduleArgs { expression, zone: tz, after, count, json }))
+        }
+        None if line.check_config => {
+            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json }))
+        }
+        None if json => conflict("--json needs a question: check-config, explain or schedule"),
+        None => {
+            let daemon_child = line.daemon_child;
+            Ok(Invocation::Run(RunArgs { config, overrides, daemon_child }))
+        }
+    }
+}
+
+/// The command line as clap sees it, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Line::command()
+}
+
+/// Does what was asked for, and says how it went.
+pub fn run(invocation: &Invocation) -> u8 {
+    match invocation {
+        Invocation::Run(args) => start(args),
+        Invocation::CheckConfig(args) => questions::check_config(args),
+        Invocation::Explain(args) => questions::explain(args),
+        Invocation::Schedule(args) => questions::schedule(args),
+    }
+}
+
+fn start(args: &RunArgs) -> u8 {
+    let loaded = match config::load(&args.config, &args.overrides) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            questions::complain(&problems);
+            return EX_CONFIG;
+        }
+    };
+    match daemon::run(loaded, args) {
+        Ok(Outcome::Clean) => EX_OK,
+        Ok(Outcome::MessagesLost(_)) => EX_INTERNAL,
+        // What keeps a daemon from starting can be put right by whoever
+        // configured it: a port, a folder, a certificate, a user.
+        Err(error) => {
+            questions::tell_error(&format!("loghogd: {error:#}"));
+            EX_CONFIG
+        }
+    }
+}
+
+fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|error| error.to_string())
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|error: jiff::Error| error.to_string())
+}

@@ -1,7 +1,7 @@
 //! Loads the configuration.
 //! Two files and the command line -> `Config` and `Table`, or every problem of both.
 //! Invariant: nothing is in force unless all of it is right.
-//! Leaves out: whether what it names exists ([`surroundings`]); acting on it.
+//! Leaves out: whether what it names exists; acting on it.
 //!
 //! ```text
 //! raw          the INI dialect: bytes -> sections, options, lines
@@ -26,12 +26,13 @@ pub use problem::{Kind, Problem};
 use checked::Places;
 use limits::FILE_BYTES_MAX;
 use problem::Problems;
+use raw::Raw;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 /// A whole configuration.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Loaded {
     /// `loghogd.conf`, and what the command line changes in it.
     pub config: Config,
@@ -39,6 +40,8 @@ pub struct Loaded {
     pub table: Table,
     /// What to know about either.
     pub warnings: Vec<Problem>,
+    /// `loghogd.conf` as written, to say where a value came from.
+    pub raw: Raw,
 }
 
 /// Loads `loghogd.conf` from `path`, and the facilities that it names.
@@ -62,7 +65,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Problem>> 
         (Ok(table), problems) if problems.is_empty() => {
             let mut warnings = warnings.into_vec();
             warnings.extend_from_slice(table.warnings());
-            Ok(Loaded { config, table, warnings })
+            Ok(Loaded { config, table, warnings, raw })
         }
         (Ok(_), problems) => Err(problems),
         (Err(further), mut problems) => {

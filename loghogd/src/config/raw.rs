@@ -82,6 +82,12 @@ impl Raw {
         self.defaults.as_ref()
     }
 
+    /// The line that gives an option its value, for messages.
+    pub fn line_of(&self, section: &str, option: &str) -> Option<u32> {
+        let section = self.sections.iter().find(|other| other.name == section);
+        self.find(section, option).map(|found| found.entry.line)
+    }
+
     /// An option of this section, or else of `[DEFAULT]`.
     pub fn find<'a>(&'a self, section: Option<&'a Section>, option: &str) -> Option<Found<'a>> {
         let own = section.and_then(|section| section.options.get(option));
