@@ -285,6 +285,14 @@ impl Daemon {
         self.wait_until_it_said_since(mark, " reload")
     }
 
+    /// The same for the certificates, which the daemon loads anew as well.
+    #[track_caller]
+    pub fn reload_certificates(&self) -> String {
+        let mark = self.mark();
+        self.signal(Signal::SIGHUP);
+        self.wait_until_it_said_since(mark, "certificates")
+    }
+
     /// Asks for the counters.
     #[track_caller]
     pub fn stats(&self) -> Stats {

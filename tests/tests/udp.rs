@@ -1,0 +1,70 @@
+//! Many senders share the UDP port, and what the kernel had to drop is counted.
+
+use std::net::UdpSocket;
+
+use loghog_tests::frames::{compressed, frame, signed};
+use loghog_tests::{DEADLINE, Scenario, wait_until};
+
+#[test]
+fn datagrams_of_many_senders_arrive_or_are_counted_as_dropped() {
+    const SENDERS: u64 = 50;
+    const EACH: u64 = 400;
+    let daemon = Scenario::new().start();
+    let address = daemon.udp();
+    std::thread::scope(|scope| {
+        for sender in 0..SENDERS {
+            scope.spawn(move || {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                for number in 0..EACH {
+                    let body = format!("sender {sender} number {number}");
+                    socket.send_to(&frame("plain", "", "h", &body), address).unwrap();
+                }
+            });
+        }
+    });
+    // The kernel tells of drops with the next datagram that it delivers.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut asked = 0;
+    let stats = wait_until(DEADLINE, "every datagram is accounted for", || {
+        socket.send_to(&frame("plain", "web", "h", "and now?"), address).unwrap();
+        asked += 1;
+        let stats = daemon.stats();
+        let accounted = stats["frames"] + stats["udp_dropped_by_kernel"];
+        (accounted >= SENDERS * EACH + asked).then_some(stats)
+    });
+    assert_eq!(stats["frames"] + stats["udp_dropped_by_kernel"], SENDERS * EACH + asked);
+    assert_eq!(stats["frames"], stats["records"]);
+
+    let stopped = daemon.stop();
+    let records = stopped.site.records("plain/root.log");
+    for sender in 0..SENDERS {
+        let from = format!(" - h - sender {sender} number ");
+        let numbers: Vec<u64> = records
+            .iter()
+            .filter_map(|record| record.strip_prefix(&from))
+            .map(|number| number.parse().unwrap())
+            .collect();
+        assert!(numbers.is_sorted_by(|one, next| one < next), "doubled or out of order");
+    }
+    let lines = u64::try_from(records.len() + stopped.site.records("plain/web.log").len());
+    assert_eq!(lines.unwrap(), stopped.stats()["lines"]);
+}
+
+#[test]
+fn the_largest_datagrams_fit_signed_and_compressed_ones_too() {
+    let daemon = Scenario::new().start();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let large = "x".repeat(65_000);
+    let huge = "y".repeat(500_000);
+    for message in [
+        frame("plain", "", "h", &large),
+        compressed("plain", "", "h", &huge),
+        signed("my-big-secret", "signed", "", "h", &large),
+    ] {
+        assert!(message.len() <= 65_507);
+        socket.send_to(&message, daemon.udp()).unwrap();
+    }
+    let records = daemon.wait_for_records("plain/root.log", 2);
+    assert_eq!(records, [format!(" - h - {large}"), format!(" - h - {huge}")]);
+    daemon.wait_for_records("signed/root.log", 1);
+}
