@@ -104,9 +104,8 @@ pub struct ScheduleArgs {
     explain: 1 when no facility takes such messages.\n\
     Signals: HUP reloads facilities, certificates and log level, USR1 writes counters to the own log.")]
 struct Line {
-    /// Configuration file
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Files")]
-    #[arg(long_help = format!("Configuration file [default: {CONFIG_DEFAULT}]"))]
+    #[arg(help = format!("Configuration file [default: {CONFIG_DEFAULT}]"))]
     config: Option<PathBuf>,
     /// File with the facilities; beats facilities_config of [main]
     #[arg(short = 'F', long, global = true, value_name = "FILE", help_heading = "Files")]

@@ -61,3 +61,39 @@ pub fn components(module: &str) -> impl Iterator<Item = &str> {
     };
     module.split('.').filter(|component| !component.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_read_as_the_original_read_it() {
+        for (written, expected) in [
+            ("", vec![]),
+            ("root", vec![]),
+            ("root.", vec![]),
+            ("..", vec![]),
+            ("root.web", vec!["web"]),
+            (" web..errors.\n", vec!["web", "errors"]),
+            ("\u{a0}web\u{1c}", vec!["web"]),
+            ("rootx", vec!["rootx"]),
+            ("web.root", vec!["web", "root"]),
+            // Only the first component may be left out.
+            (".root.web", vec!["root", "web"]),
+            ("root.root", vec!["root"]),
+        ] {
+            assert_eq!(components(written).collect::<Vec<_>>(), expected, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_file_names_are_refused() {
+        let long = "x".repeat(11);
+        for name in ["", ".", "..", ".hidden", "a/b", "/", "a\0", "a\n", "a\u{85}", &long] {
+            assert!(safe("module", name, 10).is_err(), "{name:?}");
+        }
+        for name in ["a", "a.b", "a b", "b:c", "-", "\u{43c}", &long[1..]] {
+            assert_eq!(safe("module", name, 10), Ok(()), "{name:?}");
+        }
+    }
+}

@@ -439,3 +439,6 @@ fn without_comment(text: &[u8]) -> &[u8] {
 pub(super) fn on_one_line(value: &str) -> Cow<'_, str> {
     if value.contains('\n') { value.replace('\n', " ").into() } else { value.into() }
 }
+
+#[cfg(test)]
+mod tests;

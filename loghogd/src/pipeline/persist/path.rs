@@ -103,3 +103,88 @@ fn is_plain(byte: u8) -> bool {
 fn hex_digit(nibble: u8) -> char {
     char::from(if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read_facilities;
+    use proptest::prelude::*;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    /// The facility `[a:web]`, with a file for each host or with one for all.
+    fn facility(file_per_host: bool) -> Arc<Facility> {
+        let yes = if file_per_host { "yes" } else { "no" };
+        let section = "rotate = daily\nbackup_count = 1\n";
+        let text = format!("[DEFAULT]\nfile_per_host = {yes}\n[a]\n{section}[a:web]\n{section}");
+        let table = read_facilities(text.as_bytes(), Path::new("facilities.conf")).unwrap();
+        Arc::clone(table.find("a", "web").unwrap())
+    }
+
+    fn file(facility: &Facility, host: &str) -> Result<String, HostRefused> {
+        let mut out = "left over".to_owned();
+        live_file(facility, host, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn plain_hosts_are_written_as_they_are_and_others_encoded() {
+        for (host, name) in [
+            ("web-1.example.org", "a/web-1.example.org-web.log"),
+            ("..", "a/%2E.-web.log"),
+            (".hidden", "a/%2Ehidden-web.log"),
+            ("../../etc/passwd", "a/%2E.%2F..%2Fetc%2Fpasswd-web.log"),
+            ("50%", "a/50%25-web.log"),
+            ("a b\n", "a/a%20b%0A-web.log"),
+            ("h\u{f6}st", "a/h%C3%B6st-web.log"),
+        ] {
+            assert_eq!(file(&facility(true), host).as_deref(), Ok(name));
+        }
+    }
+
+    #[test]
+    fn one_file_for_all_hosts_takes_any_host() {
+        let facility = facility(false);
+        for host in ["", "h", &"x".repeat(10_000)] {
+            assert_eq!(file(&facility, host).as_deref(), Ok("a/web.log"));
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_empty_or_too_long_have_no_file() {
+        let facility = facility(true);
+        assert_eq!(file(&facility, ""), Err(HostRefused::Empty));
+        let longest = STEM_BYTES_MAX - "-web".len();
+        assert!(file(&facility, &"x".repeat(longest)).is_ok());
+        for host in ["x".repeat(longest + 1), "\u{f6}".repeat(longest / 2), "x".repeat(1 << 20)] {
+            assert_eq!(file(&facility, &host), Err(HostRefused::TooLong));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_is_one_safe_component_with_room_for_its_later_names(host in "\\PC{1,20}|.{1,80}") {
+            let Ok(path) = file(&facility(true), &host) else { return Ok(()) };
+            let name = path.strip_prefix("a/").unwrap();
+            let longest = format!("{name}.2026-11-20-12-00-00-123456.bz2");
+            prop_assert!(longest.len() + TEMPORARY_BYTES_ROOM <= COMPONENT_BYTES_MAX);
+            prop_assert!(!name.starts_with('.') && !name.contains('/'));
+            prop_assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert!(can_be_host(name.strip_suffix("-web.log").unwrap()));
+        }
+
+        #[test]
+        fn two_hosts_never_share_a_file(one in ".{1,20}", other in ".{1,20}") {
+            prop_assume!(one != other);
+            prop_assert_ne!(file(&facility(true), &one).unwrap(), file(&facility(true), &other).unwrap());
+        }
+
+        // Names made of what encodings are made of, where a slip would show.
+        #[test]
+        fn hosts_that_look_encoded_do_not_meet_those_that_are(
+            one in "[.%2EF-]{1,6}", other in "[.%2EF-]{1,6}",
+        ) {
+            prop_assume!(one != other);
+            prop_assert_ne!(file(&facility(true), &one), file(&facility(true), &other));
+        }
+    }
+}

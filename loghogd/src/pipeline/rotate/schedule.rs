@@ -12,6 +12,8 @@
 
 mod calendar;
 mod fields;
+#[cfg(test)]
+mod tests;
 
 use calendar::Calendar;
 use fields::Fields;
