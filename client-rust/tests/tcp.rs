@@ -99,9 +99,12 @@ fn a_server_that_restarts_gets_what_was_logged_meanwhile() {
 
 #[test]
 fn during_an_outage_the_oldest_are_dropped_and_counted() {
-    let address = nobody();
-    let client =
-        builder("app").address(address.to_string()).outage_messages(10).build_client().unwrap();
+    let nobody = Reserved::new();
+    let client = builder("app")
+        .address(nobody.address.to_string())
+        .outage_messages(10)
+        .build_client()
+        .unwrap();
     say(&client, "0");
     eventually("the outage is known", || client.stats().failures >= 2);
     (1..100).for_each(|number| say(&client, &number.to_string()));
