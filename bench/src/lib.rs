@@ -1,1 +1,141 @@
-//! Being built.
+//! What the measurements share: a scratch daemon, and what it used.
+//! A configuration -> a running `loghogd`, stopped and removed when dropped.
+//! Invariant: only processes that were started here are stopped here.
+//! Leaves out: judging the figures.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+/// A daemon on free ports of the loopback, with one plain and one signed
+/// facility.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: TempDir,
+    child: Child,
+    /// Where it listens for TCP and UDP.
+    pub plain: String,
+    /// Where it listens for TLS.
+    pub tls: String,
+}
+
+/// The secret of the signed facility.
+pub const SECRET: &str = "bench-secret";
+
+impl Scratch {
+    /// Starts the daemon that lies beside this program.
+    ///
+    /// # Errors
+    /// When it is not there or does not start.
+    pub fn start(flush_every: u32) -> Result<Scratch> {
+        let folder = TempDir::new()?;
+        let path = folder.path().display();
+        for (tool, argument) in
+            [("loghog-server-cert", None), ("loghog-client-cert", Some("bench"))]
+        {
+            let done =
+                Command::new(beside(tool)?).args(argument).current_dir(folder.path()).output()?;
+            if !done.status.success() {
+                bail!("{tool}: {}", String::from_utf8_lossy(&done.stderr));
+            }
+        }
+        fs::write(
+            folder.path().join("facilities.conf"),
+            format!(
+                "[plain]\nrotate = daily\nbackup_count = 1\nflush_every = {flush_every}\n\
+                 [signed]\nrotate = daily\nbackup_count = 1\nflush_every = {flush_every}\nsecret = {SECRET}\n"
+            ),
+        )?;
+        fs::write(
+            folder.path().join("loghogd.conf"),
+            format!(
+                "[main]\nlogdir = {path}/log\nworkdir = {path}/work\nrundir = {path}/run\n\
+                 facilities_config = facilities.conf\npidfile = loghogd.pid\n\
+                 [log]\nfilename = {path}/own.log\nlevel = INFO\n\
+                 [server]\nlisten_ipv4 = 127.0.0.1:0\nlisten_ipv6 =\nlisten_ipv4_ssl = 127.0.0.1:0\n\
+                 pemfile = loghog-server.pem\ncacert = loghog-ca.cert\n"
+            ),
+        )?;
+        let mut child = Command::new(beside("loghogd")?)
+            .arg("-c")
+            .arg(folder.path().join("loghogd.conf"))
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("no stderr")?);
+        let (mut plain, mut tls, mut said) = (String::new(), String::new(), String::new());
+        loop {
+            let mut line = String::new();
+            if lines.read_line(&mut line)? == 0 {
+                bail!("the daemon did not start:\n{said}");
+            }
+            said.push_str(&line);
+            for (kind, address) in [("tcp", &mut plain), ("tls", &mut tls)] {
+                if let Some((_, found)) =
+                    line.trim_end().split_once(&format!("listening on {kind} "))
+                {
+                    *address = found.to_owned();
+                }
+            }
+            if line.trim_end().ends_with("ready") {
+                break;
+            }
+        }
+        std::thread::spawn(move || std::io::copy(&mut lines.take(1 << 20), &mut std::io::sink()));
+        Ok(Scratch { folder, child, plain, tls })
+    }
+
+    /// A file below the scratch folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The most memory that the daemon has used, in KiB.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn memory_peak_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
+        Ok(kib.parse()?)
+    }
+
+    /// The processor time that the daemon has used.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn cpu(&self) -> Result<Duration> {
+        /// Of all Linux systems in use (sysconf(_SC_CLK_TCK)).
+        const TICKS_A_SECOND: u64 = 100;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, fields) = stat.rsplit_once(") ").context("no stat")?;
+        let ticks: u64 =
+            fields.split(' ').skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
+        Ok(Duration::from_millis(ticks * 1000 / TICKS_A_SECOND))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program of the same build as this one.
+///
+/// # Errors
+/// When it has not been built.
+pub fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own.parent().unwrap_or(Path::new(".")).join(name);
+    if !found.exists() {
+        bail!("{} is missing; build it with: cargo build --release --workspace", found.display());
+    }
+    Ok(found)
+}

@@ -1,1 +1,95 @@
-//! Being built.
+//! The only room that asks what time it is.
+//! Nothing -> a `Stamp`: an instant, and how it is written at the head of a line.
+//! Invariant: a stamp is always 26 characters of local time.
+//! Leaves out: time zones by name, schedules (`pipeline::rotate::schedule`).
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Length of a stamp, in bytes: `2026-11-20 12:00:00.123456`.
+pub const STAMP_BYTES: usize = 26;
+
+/// A moment as lines show it: local time, six digits below the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    text: [u8; STAMP_BYTES],
+}
+
+impl Stamp {
+    /// How `at` is written in `zone`. Years beyond 0000 to 9999 do not occur
+    /// in a `Timestamp` that a computer's clock yields; they are shown modulo
+    /// ten thousand.
+    pub fn new(at: Timestamp, zone: &TimeZone) -> Stamp {
+        let local = zone.to_datetime(at);
+        let mut text = *b"0000-00-00 00:00:00.000000";
+        let micros = local.subsec_nanosecond() / 1000;
+        put(&mut text, 0, 4, i32::from(local.year()));
+        put(&mut text, 5, 2, i32::from(local.month()));
+        put(&mut text, 8, 2, i32::from(local.day()));
+        put(&mut text, 11, 2, i32::from(local.hour()));
+        put(&mut text, 14, 2, i32::from(local.minute()));
+        put(&mut text, 17, 2, i32::from(local.second()));
+        put(&mut text, 20, 6, micros);
+        Stamp { text }
+    }
+
+    /// The 26 characters.
+    pub fn as_bytes(&self) -> &[u8; STAMP_BYTES] {
+        &self.text
+    }
+
+    /// The 26 characters as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text).unwrap_or("")
+    }
+}
+
+/// The system's clock in the system's time zone.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    zone: TimeZone,
+}
+
+impl Clock {
+    /// The zone that TZ or /etc/localtime names at this moment.
+    pub fn system() -> Clock {
+        Clock { zone: TimeZone::system() }
+    }
+
+    /// Now.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::new(Timestamp::now(), &self.zone)
+    }
+}
+
+/// Writes `value` with `width` decimal digits from `start` on.
+fn put(text: &mut [u8; STAMP_BYTES], start: usize, width: usize, value: i32) {
+    let mut rest = value.unsigned_abs();
+    for place in text.iter_mut().skip(start).take(width).rev() {
+        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn six_digits_stand_even_on_the_full_second() {
+        let stamp = Stamp::new("2026-11-20T12:00:00Z".parse().unwrap(), &TimeZone::UTC);
+        assert_eq!(stamp.as_str(), "2026-11-20 12:00:00.000000");
+    }
+
+    proptest! {
+        #[test]
+        fn a_stamp_is_what_strftime_prints(micros in 0_i64..4_000_000_000_000_000) {
+            let at = Timestamp::from_microsecond(micros).unwrap();
+            let zone = TimeZone::fixed(jiff::tz::offset(5));
+            let expected = at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
+            let stamp = Stamp::new(at, &zone);
+            prop_assert_eq!(stamp.as_str(), expected);
+        }
+    }
+}

@@ -6,9 +6,13 @@
 pub mod certs;
 pub mod cli;
 pub mod clock;
+pub mod complaints;
 pub mod config;
+pub mod connections;
 pub mod daemon;
+pub mod disk;
 pub mod limits;
+pub mod own_log;
 pub mod pipeline;
 pub mod questions;
 pub mod stats;

@@ -1,1 +1,103 @@
-//! Being built.
+//! Every limit of the daemon: its unit, its reason, and what happens at it.
+//! The wire's own limits are in `wire::limits`; what a user may change is
+//! checked against both when the configuration loads.
+
+use std::time::Duration;
+
+/// Bytes read from a stream at once. A read brings up to a few thousand
+/// messages; more would only make a slow peer's neighbour wait longer.
+pub const CHUNK_BYTES: usize = 256 << 10;
+
+/// Lines that a batch collects before it is handed on, in bytes. It may
+/// exceed this by its last line.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Files that one batch may hold lines for. A full batch is handed on.
+pub const BATCH_FILES_MAX: usize = 64;
+
+/// Longest line that one message can become, in bytes: each byte of a body
+/// may take four ("\x7f"), and its stamp and host stand before it.
+pub const LINE_BYTES_MAX: usize = 4 * (wire::limits::FRAME_BYTES_MAX as usize) + 2048;
+
+/// Lines between the sockets and the disk, in bytes. At this limit stream
+/// senders wait and the kernel's UDP buffers fill; nothing else is dropped.
+pub const QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// The smallest part of [`QUEUE_BYTES_MAX`] that a batch takes, so that their
+/// number is bounded too.
+pub const QUEUE_BYTES_A_BATCH_MIN: usize = 4 << 10;
+
+/// Unfinished frames of all connections together, in bytes. At this limit the
+/// connection whose frame has been unfinished longest is closed, which adds
+/// one to `frames_evicted`.
+pub const PENDING_BYTES_MAX: usize = 16 << 20;
+
+/// An unfinished frame up to this size is moved to the front of the next
+/// chunk, in bytes; a longer one is completed where it is.
+pub const PENDING_BYTES_MOVED_MAX: usize = 4 << 10;
+
+/// Bytes of payload, inflated, that a connection may use before it lets
+/// others have their turn.
+pub const TURN_BYTES_MAX: usize = 2 << 20;
+
+/// Datagrams received by one call.
+pub const DATAGRAMS_A_CALL: usize = 32;
+
+/// The largest datagram there is, in bytes, whatever the IP version says.
+pub const DATAGRAM_BUFFER_BYTES: usize = 65_536;
+
+/// What we ask of the kernel as a UDP socket's buffer, in bytes. It is told
+/// how much was granted in the start log.
+pub const UDP_BUFFER_BYTES: usize = 32 << 20;
+
+/// Connections that may be in their TLS handshake at once. At this limit the
+/// one that has been in it longest is closed: `handshakes_evicted`.
+pub const HANDSHAKES_MAX: usize = 128;
+
+/// How long a TLS handshake may take from its first byte on. Then the
+/// connection is closed: `handshake_timeout`.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Connections that the kernel may hold ready for us.
+pub const LISTEN_BACKLOG: u32 = 1024;
+
+/// Descriptors kept back for sockets we listen on, the own log and the like.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// How long to wait after the kernel refused to accept (no descriptors, no
+/// memory) before asking again.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a stop keeps reading what senders had already sent.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// How long a stop waits for connections to hand on what they read.
+pub const STOP_TIME_MAX: Duration = Duration::from_millis(1500);
+
+/// The longest time that a written line stays unsynced, whatever
+/// `flush_every` says.
+pub const UNSYNCED_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The pauses between attempts to write to a file that refuses; they double.
+pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(20);
+/// The longest of these pauses.
+pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Longest host name, in bytes (RFC 1035 allows 253). A message with a longer
+/// one is refused: `host_too_long`.
+pub const HOST_BYTES_MAX: usize = 255;
+
+/// How much of a peer's text the own log shows, in characters.
+pub const QUOTE_CHARS_MAX: usize = 80;
+
+/// The time during which equal complaints about one peer become one line.
+pub const COMPLAINT_WINDOW: Duration = Duration::from_secs(10);
+
+/// Pairs of peer and complaint that are told apart at once. Beyond it they
+/// are summed up together.
+pub const COMPLAINTS_MAX: usize = 256;
+
+const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX <= QUEUE_BYTES_MAX);
+const _: () = assert!(PENDING_BYTES_MOVED_MAX < CHUNK_BYTES);
+const _: () = assert!(wire::limits::FRAME_BYTES_MAX as usize <= PENDING_BYTES_MAX);
+const _: () = assert!(wire::limits::DATAGRAM_BYTES_MAX as usize <= DATAGRAM_BUFFER_BYTES);

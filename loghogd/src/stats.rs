@@ -1,1 +1,167 @@
-//! Being built.
+//! Counts what passes and what is refused.
+//! A counter and a number -> nothing; anybody may ask for all of them.
+//! Invariant: a refused frame, record or connection counts once, under its reason.
+//! Leaves out: who is told (`own_log`).
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// What is counted. The name of each stands in summaries.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Counter { $($(#[$doc])* $variant,)* }
+
+        impl Counter {
+            /// All of them, in the order of a summary.
+            pub const ALL: &[Counter] = &[$(Counter::$variant,)*];
+
+            /// The counter's name in summaries.
+            pub fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted over TCP and TLS.
+    Connections = "connections",
+    /// Whole frames taken from streams and datagrams, empty ones included.
+    Frames = "frames",
+    /// Records that passed the gate.
+    Records = "records",
+    /// Messages handed to the kernel, each the start of a line in a file.
+    Lines = "lines",
+    /// Bytes of these.
+    Bytes = "bytes",
+    /// Times that a file was synced to disk.
+    Syncs = "syncs",
+
+    /// Frames announced longer than allowed; a stream ends with it.
+    FrameTooLong = "frame_too_long",
+    /// Datagrams shorter than their frame.
+    FrameTruncated = "frame_truncated",
+    /// Payloads that are not the zlib stream they claim to be.
+    ZlibInvalid = "zlib_invalid",
+    /// Payloads that inflate to more than allowed.
+    ZlibTooLong = "zlib_too_long",
+    /// Compressed payloads with nothing in them.
+    MessageEmpty = "message_empty",
+    /// Payloads that are not UTF-8.
+    NotUtf8 = "not_utf8",
+    /// Payloads that are not JSON.
+    NotJson = "not_json",
+    /// Payloads nested too deep.
+    JsonTooDeep = "json_too_deep",
+    /// Payloads that are JSON, but no object.
+    NotAnObject = "not_an_object",
+    /// Records without a required field.
+    FieldMissing = "field_missing",
+    /// Records with a field of the wrong type.
+    FieldWrongType = "field_wrong_type",
+    /// Records with an integer beyond 64 bits.
+    NumberOutOfRange = "number_out_of_range",
+    /// Records of a version that is not 1.
+    VersionUnknown = "version_unknown",
+    /// Records of an application that has no facility.
+    AppUnknown = "app_unknown",
+    /// Unsigned records for a facility with a secret.
+    SignatureMissing = "signature_missing",
+    /// Records whose signature is wrong.
+    SignatureBad = "signature_bad",
+    /// Records without a host for a facility with a file per host.
+    HostEmpty = "host_empty",
+    /// Records whose host's name is too long.
+    HostTooLong = "host_too_long",
+    /// Records of one host more than a facility may have files for.
+    HostsTooMany = "hosts_too_many",
+    /// Connections closed at once because there are too many proven ones.
+    ConnectionsRefused = "connections_refused",
+    /// Connections that had proven nothing, closed to make room for a new one.
+    ConnectionsEvicted = "connections_evicted",
+    /// Connections closed because their frame stayed unfinished while others
+    /// needed the memory.
+    FramesEvicted = "frames_evicted",
+    /// Connections closed because their handshake took long while others
+    /// wanted to begin theirs.
+    HandshakesEvicted = "handshakes_evicted",
+    /// Connections whose TLS handshake took too long.
+    HandshakeTimeout = "handshake_timeout",
+    /// Connections whose certificate was refused.
+    CertificateRefused = "certificate_refused",
+    /// Connections that broke the rules of TLS.
+    TlsProtocol = "tls_protocol",
+    /// Connections that ended inside a frame.
+    ConnectionCut = "connection_cut",
+    /// Datagrams that the kernel dropped because its buffer was full.
+    UdpDroppedByKernel = "udp_dropped_by_kernel",
+    /// Attempts to open, write or sync a file that failed and were repeated.
+    WriteRetries = "write_retries",
+    /// Messages given up at the end because their file could not be written.
+    LinesLost = "lines_lost",
+}
+
+/// All counters. One set belongs to the daemon; rooms share it.
+#[derive(Debug)]
+pub struct Stats {
+    values: [AtomicU64; Counter::ALL.len()],
+}
+
+impl Stats {
+    /// Every counter at zero.
+    pub fn new() -> Stats {
+        Stats { values: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    /// Adds `number` to a counter.
+    pub fn add(&self, counter: Counter, number: u64) {
+        if let Some(value) = self.values.get(counter as usize) {
+            value.fetch_add(number, Ordering::Relaxed);
+        }
+    }
+
+    /// A counter's value now.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values.get(counter as usize).map_or(0, |value| value.load(Ordering::Relaxed))
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// All counters as `name=value`, parted by blanks.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, &counter) in Counter::ALL.iter().enumerate() {
+            let gap = if place == 0 { "" } else { " " };
+            write!(f, "{gap}{}={}", counter.name(), self.get(counter))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_has_a_place_and_a_name_of_its_own() {
+        let names: std::collections::HashSet<_> = Counter::ALL.iter().map(|c| c.name()).collect();
+        assert_eq!(names.len(), Counter::ALL.len());
+        for (place, &counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(counter as usize, place);
+        }
+    }
+
+    #[test]
+    fn a_summary_names_every_counter_with_its_value() {
+        let stats = Stats::new();
+        stats.add(Counter::AppUnknown, 3);
+        let summary = stats.to_string();
+        assert!(summary.contains(" app_unknown=3 ") && summary.starts_with("connections=0 "));
+    }
+}

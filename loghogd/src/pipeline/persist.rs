@@ -1,3 +1,179 @@
-//! Being built.
+//! Admitted records -> safe lines in files.
+//! `Admitted` -> a `Batch` of lines, sorted by file; a `Batch` -> the disk.
+//! Invariant: the lines of one sender reach a file in the order in which they came.
+//! Leaves out: turning files, compressing and deleting them.
+//!
+//! ```text
+//! line     pure: how a message looks
+//! path     pure: which file it goes to
+//! persist  (here) collects the lines of many messages, without a lock
+//! writer   owns the open files: one write a file for many batches, then one sync
+//! ```
 
+pub mod line;
 pub mod path;
+pub mod writer;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::Stamp;
+use crate::config::facility::Facility;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX};
+use crate::pipeline::gate::Admitted;
+use crate::stats::Counter;
+
+/// Why a record cannot have a line. The sender's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PersistError {
+    /// No file can be named after this host.
+    #[error(transparent)]
+    Host(#[from] path::HostRefused),
+    /// Not even a line can show this host.
+    #[error(
+        "the host's name has {bytes} bytes, {HOST_BYTES_MAX} are allowed; shorten the client's host name"
+    )]
+    HostTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+impl PersistError {
+    /// The counter of this reason.
+    pub fn counter(&self) -> Counter {
+        match self {
+            PersistError::Host(path::HostRefused::Empty) => Counter::HostEmpty,
+            PersistError::Host(path::HostRefused::TooLong) | PersistError::HostTooLong { .. } => {
+                Counter::HostTooLong
+            }
+        }
+    }
+}
+
+/// Lines on their way to the disk: one buffer a file. The buffers come back
+/// from the disk, so that a message costs no allocation.
+#[derive(Debug)]
+pub struct Batch {
+    sections: Vec<Section>,
+    bytes: usize,
+    spares: Arc<Spares>,
+}
+
+/// The lines for one file.
+#[derive(Debug)]
+pub struct Section {
+    /// The rules of the file.
+    pub facility: Arc<Facility>,
+    /// The file's path below the log folder.
+    pub path: String,
+    /// Whole lines.
+    pub bytes: Vec<u8>,
+    /// Messages in `bytes`; a message may have several lines.
+    pub messages: u64,
+    /// The host as it was sent, where each host has a file of its own.
+    host: String,
+}
+
+impl Batch {
+    /// An empty batch, which takes its buffers from `spares`.
+    pub fn new(spares: Arc<Spares>) -> Batch {
+        Batch { sections: Vec::new(), bytes: 0, spares }
+    }
+
+    /// Appends the lines of one message.
+    ///
+    /// # Errors
+    /// When its host's name is no good. The batch is then as before.
+    pub fn push(&mut self, stamp: &Stamp, admitted: &Admitted<'_>) -> Result<(), PersistError> {
+        let (host, body) = (admitted.record.hostname, admitted.record.body);
+        if host.len() > HOST_BYTES_MAX {
+            return Err(PersistError::HostTooLong { bytes: host.len() });
+        }
+        let key = if admitted.facility.file_per_host { host } else { "" };
+        // Mostly it is the file used last.
+        let found = self.sections.iter_mut().rev().find(|section| {
+            Arc::ptr_eq(&section.facility, admitted.facility) && section.host == key
+        });
+        match found {
+            Some(section) => self.bytes += section.write(stamp, host, body),
+            None => {
+                let mut section = self.begin(admitted.facility, key)?;
+                self.bytes += section.write(stamp, host, body);
+                self.sections.push(section);
+            }
+        }
+        Ok(())
+    }
+
+    /// Is it time to hand it on?
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES_MAX || self.sections.len() >= BATCH_FILES_MAX
+    }
+
+    /// Is there nothing in it?
+    pub fn is_empty(&self) -> bool {
+        self.sections.is_empty()
+    }
+
+    /// The size of its lines.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the sections out, to be written.
+    pub fn take(&mut self) -> Vec<Section> {
+        self.bytes = 0;
+        std::mem::take(&mut self.sections)
+    }
+
+    fn begin(&self, facility: &Arc<Facility>, host: &str) -> Result<Section, PersistError> {
+        let mut path = String::new();
+        path::live_file(facility, host, &mut path)?;
+        Ok(Section {
+            facility: Arc::clone(facility),
+            path,
+            bytes: self.spares.take(),
+            messages: 0,
+            host: host.to_owned(),
+        })
+    }
+}
+
+impl Section {
+    /// Returns how many bytes were added.
+    fn write(&mut self, stamp: &Stamp, host: &str, body: &str) -> usize {
+        let before = self.bytes.len();
+        line::write_line(stamp, host, body, &mut self.bytes);
+        self.messages += 1;
+        self.bytes.len() - before
+    }
+}
+
+/// Empty buffers, on their way back from the disk to the batches. Asked once
+/// a batch and file, not once a message.
+#[derive(Debug, Default)]
+pub struct Spares {
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Spares {
+    /// More are not kept, nor larger ones than a batch mostly needs.
+    const BUFFERS_MAX: usize = 16;
+    const BUFFER_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+
+    fn take(&self) -> Vec<u8> {
+        self.buffers().pop().unwrap_or_default()
+    }
+
+    fn put_back(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers();
+        if buffer.capacity() <= Self::BUFFER_BYTES_MAX && buffers.len() < Self::BUFFERS_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,152 @@
+//! Measures the road: messages a second from one connection into one file.
+//! The frames are made before the clock starts, so that the sender is not
+//! what is measured; the clock stops when the last line is in the file.
+
+use std::fs;
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use loghog_bench::{SECRET, Scratch};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use wire::signature::Key;
+use wire::v1::{self, EncodeScratch, Record};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Messages to send.
+    #[arg(long, default_value_t = 2_000_000)]
+    messages: usize,
+    /// Length of each message's body, in bytes.
+    #[arg(long, default_value_t = 250)]
+    body_bytes: usize,
+    /// The facility's `flush_every`.
+    #[arg(long, default_value_t = 1)]
+    flush_every: u32,
+    /// Times each way is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Ways to measure: plain, signed, tls.
+    #[arg(default_values = ["plain", "signed", "tls"])]
+    ways: Vec<String>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    println!(
+        "{} messages of {} bytes, flush_every = {}, one connection, one file",
+        arguments.messages, arguments.body_bytes, arguments.flush_every
+    );
+    println!("way       messages/s   daemon CPU us/message   sender s   peak memory MiB");
+    for way in &arguments.ways {
+        for _ in 0..arguments.rounds {
+            measure(way, &arguments)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(way: &str, arguments: &Arguments) -> Result<()> {
+    let app = if way == "signed" { "signed" } else { "plain" };
+    let key = (way == "signed").then(|| Key::new(SECRET.as_bytes()));
+    let (block, block_messages) = frames(app, key.as_ref(), arguments.body_bytes)?;
+    let blocks = arguments.messages.div_ceil(block_messages);
+    let daemon = Scratch::start(arguments.flush_every)?;
+    let mut sender = connect(way, &daemon)?;
+    let file = daemon.path("log").join(app).join("root.log");
+    // One block first: the file is made, its line's length is known.
+    sender.write_all(&block)?;
+    sender.flush()?;
+    let first = wait_for_size(&file, |bytes| bytes > 0)?;
+    let block_bytes = wait_for_size(&file, |bytes| bytes >= first && whole(&file, block_messages))?;
+    let cpu_before = daemon.cpu()?;
+    let started = Instant::now();
+    for _ in 0..blocks {
+        sender.write_all(&block)?;
+    }
+    sender.flush()?;
+    let sent = started.elapsed();
+    let expected = block_bytes * (blocks as u64 + 1);
+    wait_for_size(&file, |bytes| bytes >= expected)?;
+    let taken = started.elapsed();
+    let cpu = daemon.cpu()? - cpu_before;
+    let messages = (blocks * block_messages) as f64;
+    println!(
+        "{way:9} {:10.0}   {:21.2}   {:8.2}   {:15.1}",
+        messages / taken.as_secs_f64(),
+        cpu.as_secs_f64() * 1e6 / messages,
+        sent.as_secs_f64(),
+        daemon.memory_peak_kib()? as f64 / 1024.0
+    );
+    Ok(())
+}
+
+/// About a MiB of frames, and how many they are.
+fn frames(app: &str, key: Option<&Key>, body_bytes: usize) -> Result<(Vec<u8>, usize)> {
+    let mut body = String::from("INFO - ");
+    while body.len() < body_bytes {
+        body.push_str("GET /orders/4711/items?page=2 HTTP/1.1 200 in 12.5 ms for user 42; ");
+    }
+    body.truncate(body_bytes);
+    let record = Record {
+        app_id: app,
+        module: "web.requests",
+        hostname: "web01.example.com",
+        body: &body,
+        stamp: 1_795_176_000,
+        nsecs: 123_456_789,
+        signature: None,
+    };
+    let (mut block, mut messages, mut scratch) = (Vec::new(), 0, EncodeScratch::default());
+    while block.len() < 1 << 20 {
+        v1::encode(&record, key, false, &mut scratch, &mut block)?;
+        messages += 1;
+    }
+    Ok((block, messages))
+}
+
+fn connect(way: &str, daemon: &Scratch) -> Result<Box<dyn Write>> {
+    if way != "tls" {
+        let address =
+            if way == "plain" || way == "signed" { &daemon.plain } else { bail!("no way {way}") };
+        return Ok(Box::new(TcpStream::connect(address)?));
+    }
+    let mut roots = RootCertStore::empty();
+    let mut authority = BufReader::new(fs::File::open(daemon.path("loghog-ca.cert"))?);
+    for certificate in CertificateDer::pem_reader_iter(&mut authority) {
+        roots.add(certificate?)?;
+    }
+    let pem = daemon.path("bench.pem");
+    let chain = CertificateDer::pem_file_iter(&pem)?.collect::<Result<Vec<_>, _>>()?;
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&pem)?)?;
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
+    Ok(Box::new(StreamOwned::new(connection, TcpStream::connect(&daemon.tls)?)))
+}
+
+fn whole(file: &std::path::Path, lines: usize) -> bool {
+    fs::read(file).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() == lines)
+}
+
+fn wait_for_size(file: &std::path::Path, enough: impl Fn(u64) -> bool) -> Result<u64> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let bytes = fs::metadata(file).map_or(0, |data| data.len());
+        if enough(bytes) {
+            return Ok(bytes);
+        }
+        if Instant::now() > deadline {
+            return Err(anyhow::anyhow!("{bytes} bytes after two minutes"))
+                .context(file.display().to_string());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,231 @@
+//! The working set that connections share, one at a time.
+//! Bytes -> lines in a batch, and what was counted and refused on the way.
+//! Invariant: there are a fixed number of lanes, so memory does not grow with connections.
+//! Leaves out: waiting for bytes, sockets and files.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
+use wire::frame::{self, Frame, Next};
+
+use super::decode::{DecodeError, Decoder};
+use super::gate::{Gate, GateError};
+use super::persist::{Batch, PersistError};
+use crate::clock::Stamp;
+use crate::config::facility::Table;
+use crate::limits::{CHUNK_BYTES, TURN_BYTES_MAX};
+use crate::stats::Counter;
+
+/// All lanes. Whoever wants one waits in line; nobody is turned away.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    free: Semaphore,
+    lanes: Vec<Mutex<Lane>>,
+}
+
+/// Buffers and readers for one connection at work.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Where a chunk is read to.
+    pub(super) buffer: Vec<u8>,
+    /// What carries it on.
+    pub(super) works: Works,
+}
+
+/// A lane in use; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    // In this order: the lane is free before its permit is.
+    pub(super) lane: MutexGuard<'a, Lane>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Lanes {
+    pub(super) fn new(works: impl Iterator<Item = Works>) -> Lanes {
+        let lane = |works| Mutex::new(Lane { buffer: vec![0; CHUNK_BYTES], works });
+        let lanes: Vec<_> = works.map(lane).collect();
+        Lanes { free: Semaphore::new(lanes.len()), lanes }
+    }
+
+    pub(super) async fn take(&self) -> Taken<'_> {
+        loop {
+            // There is a free lane for each permit; the semaphore is never closed.
+            let Ok(permit) = self.free.acquire().await else { continue };
+            if let Some(lane) = self.lanes.iter().find_map(|lane| lane.try_lock().ok()) {
+                return Taken { lane, _permit: permit };
+            }
+        }
+    }
+}
+
+/// Carries frames through decode and gate into a batch.
+#[derive(Debug)]
+pub(super) struct Works {
+    decoder: Decoder,
+    gate: Gate,
+    pub(super) batch: Batch,
+    done: Done,
+}
+
+/// What was done since it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) frames: u64,
+    pub(super) records: u64,
+    pub(super) refused: Vec<Refused>,
+}
+
+/// Refusals for one reason, and the first of them in words.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) counter: Counter,
+    pub(super) number: u64,
+    pub(super) detail: String,
+}
+
+/// Why carrying stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// The rest is part of a frame.
+    More,
+    /// The batch has to be handed over first.
+    BatchFull,
+    /// It is somebody else's turn.
+    Turn,
+    /// The rest can never be a frame, nor can what may follow it.
+    Broken,
+}
+
+impl Works {
+    pub(super) fn new(table: Arc<Table>, batch: Batch) -> Works {
+        let (decoder, gate) = (Decoder::default(), Gate::new(table));
+        Works { decoder, gate, batch, done: Done::default() }
+    }
+
+    /// Follows these facilities from now on.
+    pub(super) fn follow(&mut self, table: &Arc<Table>) {
+        self.gate.follow(table);
+    }
+
+    /// Carries frame after frame. Returns how many bytes they were, and why
+    /// it stopped.
+    pub(super) fn carry(
+        &mut self,
+        bytes: &[u8],
+        stamp: &Stamp,
+        payload_bytes_max: u32,
+    ) -> (usize, Pause) {
+        let (mut consumed, mut turn_bytes) = (0, 0);
+        loop {
+            if self.batch.is_full() {
+                return (consumed, Pause::BatchFull);
+            }
+            if turn_bytes >= TURN_BYTES_MAX {
+                return (consumed, Pause::Turn);
+            }
+            match frame::next(bytes.get(consumed..).unwrap_or(&[]), payload_bytes_max) {
+                Ok(Next::More { .. }) => return (consumed, Pause::More),
+                Ok(Next::Frame(frame)) => {
+                    consumed += frame.bytes;
+                    turn_bytes += frame.bytes + self.step(&frame, stamp, payload_bytes_max);
+                }
+                Err(error) => {
+                    self.refuse(DecodeError::from(error).into());
+                    return (consumed, Pause::Broken);
+                }
+            }
+        }
+    }
+
+    /// Carries the one frame of a datagram.
+    pub(super) fn carry_datagram(
+        &mut self,
+        datagram: &[u8],
+        stamp: &Stamp,
+        datagram_bytes_max: u32,
+        payload_bytes_max: u32,
+    ) {
+        match frame::datagram(datagram, datagram_bytes_max) {
+            Ok(frame) => {
+                self.step(&frame, stamp, payload_bytes_max);
+            }
+            Err(error) => self.refuse(DecodeError::from(error).into()),
+        }
+    }
+
+    /// Has something been refused since it was last asked?
+    pub(super) fn has_refused(&self) -> bool {
+        !self.done.refused.is_empty()
+    }
+
+    /// What was done since it was last asked.
+    pub(super) fn take_done(&mut self) -> Done {
+        std::mem::take(&mut self.done)
+    }
+
+    /// Carries one frame. Returns how many bytes it inflated to.
+    fn step(&mut self, frame: &Frame<'_>, stamp: &Stamp, payload_bytes_max: u32) -> usize {
+        self.done.frames += 1;
+        let outcome = carry_frame(
+            &mut self.decoder,
+            &mut self.gate,
+            &mut self.batch,
+            frame,
+            stamp,
+            payload_bytes_max,
+        );
+        match outcome {
+            Ok(records) => self.done.records += records,
+            Err(error) => self.refuse(error),
+        }
+        if frame.flags.is_zlib() { self.decoder.shrink() } else { 0 }
+    }
+
+    fn refuse(&mut self, error: Refusal) {
+        let counter = error.counter();
+        match self.done.refused.iter_mut().find(|refused| refused.counter == counter) {
+            Some(refused) => refused.number += 1,
+            None => {
+                let detail = error.to_string();
+                self.done.refused.push(Refused { counter, number: 1, detail });
+            }
+        }
+    }
+}
+
+/// The road of one message: bytes -> record -> admitted -> line.
+fn carry_frame(
+    decoder: &mut Decoder,
+    gate: &mut Gate,
+    batch: &mut Batch,
+    frame: &Frame<'_>,
+    stamp: &Stamp,
+    payload_bytes_max: u32,
+) -> Result<u64, Refusal> {
+    let payload_bytes_max = usize::try_from(payload_bytes_max).unwrap_or(usize::MAX);
+    let Some(record) = decoder.record(frame, payload_bytes_max)? else { return Ok(0) };
+    let admitted = gate.admit(record)?;
+    batch.push(stamp, &admitted)?;
+    Ok(1)
+}
+
+/// Why a frame has no line: the refusal of one of the rooms.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    #[error(transparent)]
+    Persist(#[from] PersistError),
+}
+
+impl Refusal {
+    fn counter(&self) -> Counter {
+        match self {
+            Refusal::Decode(error) => error.counter(),
+            Refusal::Gate(error) => error.counter(),
+            Refusal::Persist(error) => error.counter(),
+        }
+    }
+}

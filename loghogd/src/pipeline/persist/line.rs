@@ -1,0 +1,137 @@
+//! How a message looks in its file. Pure.
+//! A stamp, a host, a body -> one line, and continuation lines that begin with a tab.
+//! Invariant: nothing in a message can look like the start of another one.
+//! Leaves out: which file, and when.
+//!
+//! ```text
+//! 2026-11-20 12:00:00.123456 - HOST - BODY
+//! <tab>the second line of BODY
+//! ```
+//!
+//! Control characters, other than tabs in the body and the line breaks that
+//! part its lines, appear as `\x1b`. Line breaks at the body's end are dropped.
+
+use crate::clock::Stamp;
+
+/// What stands for a host that has no name.
+const NO_HOST: &str = "-";
+
+/// Appends the lines of one message to `out`. They end with a line feed.
+pub fn write_line(stamp: &Stamp, host: &str, body: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(stamp.as_bytes());
+    out.extend_from_slice(b" - ");
+    let host = if host.is_empty() { NO_HOST } else { host };
+    write_escaped(host, |control, out| write_escape(control, out), out);
+    out.extend_from_slice(b" - ");
+    write_body(body, out);
+    out.push(b'\n');
+}
+
+fn write_body(body: &str, out: &mut Vec<u8>) {
+    if is_plain(body) {
+        out.extend_from_slice(body.as_bytes());
+        return;
+    }
+    let lines = body.trim_end_matches(['\n', '\r']).split('\n');
+    for (place, line) in lines.enumerate() {
+        if place > 0 {
+            out.extend_from_slice(b"\n\t");
+        }
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let tab_stays = |control, out: &mut Vec<u8>| match control {
+            '\t' => out.push(b'\t'),
+            _ => write_escape(control, out),
+        };
+        write_escaped(line, tab_stays, out);
+    }
+}
+
+/// Appends `text`; its control characters go through `escape`.
+fn write_escaped(text: &str, escape: impl Fn(char, &mut Vec<u8>), out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((place, control)) = rest.char_indices().find(|(_, shown)| shown.is_control()) {
+        let (plain, special) = rest.split_at(place);
+        out.extend_from_slice(plain.as_bytes());
+        escape(control, out);
+        rest = special.get(control.len_utf8()..).unwrap_or("");
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Control characters lie below U+00A0 (Unicode's category Cc): two digits do.
+fn write_escape(control: char, out: &mut Vec<u8>) {
+    let digit = |nibble: u32| char::from_digit(nibble, 16).map_or(b'?', |digit| digit as u8);
+    let code = u32::from(control);
+    out.extend_from_slice(&[b'\\', b'x', digit(code >> 4 & 15), digit(code & 15)]);
+}
+
+/// Does the text stand in the file as it is? Looks at many bytes at a time;
+/// 0xC2 begins the control characters from U+0080 on, and others.
+fn is_plain(text: &str) -> bool {
+    !text.as_bytes().iter().fold(false, |special, &byte| {
+        special | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f) | (byte == 0xc2)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::STAMP_BYTES;
+    use crate::limits::LINE_BYTES_MAX;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+
+    fn stamp() -> Stamp {
+        Stamp::new("2026-11-20T12:00:00.123456Z".parse().unwrap(), &TimeZone::UTC)
+    }
+
+    fn line(host: &str, body: &str) -> String {
+        let mut out = Vec::new();
+        write_line(&stamp(), host, body, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_shows_stamp_host_and_body() {
+        assert_eq!(
+            line("web01", "INFO - é\t€"),
+            "2026-11-20 12:00:00.123456 - web01 - INFO - é\t€\n"
+        );
+    }
+
+    #[test]
+    fn a_traceback_stays_readable_and_one_message() {
+        let shown = line("h", "boom\nTraceback:\r\n  File \"x\"\n\nKeyError\n\n");
+        assert!(
+            shown.ends_with(" - h - boom\n\tTraceback:\n\t  File \"x\"\n\t\n\tKeyError\n"),
+            "{shown:?}"
+        );
+    }
+
+    #[test]
+    fn control_characters_are_shown_in_hex() {
+        let shown = line("a\n\tb", "\u{1b}[31m \0 \u{7f} \u{85} \r x");
+        assert!(
+            shown.contains(" - a\\x0a\\x09b - \\x1b[31m \\x00 \\x7f \\x85 \\x0d x"),
+            "{shown:?}"
+        );
+    }
+
+    #[test]
+    fn a_nameless_host_is_a_dash() {
+        assert!(line("", "x").ends_with(" - - - x\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_first_line_of_a_message_can_look_like_one(host in ".*", body in "(?s).*") {
+            let shown = line(&host, &body);
+            prop_assert!(shown.ends_with('\n'));
+            for continuation in shown.trim_end_matches('\n').split('\n').skip(1) {
+                prop_assert!(continuation.starts_with('\t'));
+            }
+            prop_assert!(shown.chars().all(|c| !c.is_control() || c == '\n' || c == '\t'));
+            prop_assert!(shown.len() <= LINE_BYTES_MAX.min(STAMP_BYTES + 7 + 4 * (host.len().max(1) + body.len())));
+        }
+    }
+}

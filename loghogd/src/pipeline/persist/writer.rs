@@ -1,0 +1,487 @@
+//! Owns the open log files.
+//! Batches of lines -> files, written and synced.
+//! Invariant: a file holds whole lines in order; what cannot be written waits, and its senders with it.
+//! Leaves out: what a line looks like, when a file turns.
+//!
+//! One thread goes round and round: take every batch that is there, write
+//! each file once, sync what is due. While it is at it the next batches
+//! collect, so a slow disk makes rounds larger, not longer queues.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{error, info, warn};
+
+use super::{Batch, Section, Spares};
+use crate::config::facility::Facility;
+use crate::disk::LogDir;
+use crate::limits::{
+    QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, STOP_TIME_MAX, UNSYNCED_TIME_MAX, WRITE_RETRY_MAX,
+    WRITE_RETRY_MIN,
+};
+use crate::stats::{Counter, Stats};
+
+/// Where batches are handed over. When all of these are gone, the writer
+/// writes what it has, syncs and ends.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    orders: Sender<Order>,
+    /// Bounds what is on its way: senders wait for room here, and only here.
+    room: Arc<Semaphore>,
+    spares: Arc<Spares>,
+}
+
+impl Handover {
+    /// A batch that uses the buffers that come back from the disk.
+    pub fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.spares))
+    }
+
+    /// Takes the lines out of `batch`; waits while [`QUEUE_BYTES_MAX`] bytes
+    /// are on their way already.
+    pub async fn hand_over(&self, batch: &mut Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let wanted = batch.bytes().clamp(QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(wanted).await else { return };
+        let room = Arc::new(room);
+        let parcels = batch.take().into_iter();
+        let parcels = parcels.map(|section| Parcel { section, _room: Arc::clone(&room) }).collect();
+        // The writer lives as long as there is a `Handover`.
+        let _ = self.orders.send(Order::Write(parcels));
+    }
+
+    /// Closes all files, so that they may have been moved away.
+    pub fn reopen(&self) {
+        let _ = self.orders.send(Order::Reopen);
+    }
+}
+
+/// How the writer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Messages that no file would take.
+    pub messages_lost: u64,
+}
+
+/// What the writer needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Files that may be open at once; beyond it the one not used for the
+    /// longest time is closed.
+    pub open_files_max: usize,
+    /// Hosts that a facility may have files for. Messages of one more are
+    /// dropped: `hosts_too_many`.
+    pub hosts_max: usize,
+}
+
+/// Starts the writer's thread.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn start(
+    log_dir: LogDir,
+    settings: Settings,
+    stats: Arc<Stats>,
+) -> io::Result<(Handover, JoinHandle<Ended>)> {
+    let (orders, inbox) = mpsc::channel();
+    let spares = Arc::new(Spares::default());
+    let writer = Writer {
+        log_dir,
+        settings,
+        stats,
+        inbox,
+        spares: Arc::clone(&spares),
+        files: HashMap::new(),
+        hosts: HashMap::new(),
+        hosts_full: HashSet::new(),
+        round: 0,
+    };
+    let thread = std::thread::Builder::new().name("persist".into()).spawn(|| writer.run())?;
+    let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+    Ok((Handover { orders, room, spares }, thread))
+}
+
+/// The inbox is bounded by `Handover::room`, of which each parcel keeps its
+/// part until it is written.
+enum Order {
+    Write(Vec<Parcel>),
+    Reopen,
+}
+
+struct Parcel {
+    section: Section,
+    _room: Arc<OwnedSemaphorePermit>,
+}
+
+struct Writer {
+    log_dir: LogDir,
+    settings: Settings,
+    stats: Arc<Stats>,
+    inbox: Receiver<Order>,
+    spares: Arc<Spares>,
+    files: HashMap<String, LogFile>,
+    /// By facility: the names of the files that its hosts have.
+    hosts: HashMap<(Box<str>, Box<str>), HashSet<String>>,
+    hosts_full: HashSet<(Box<str>, Box<str>)>,
+    round: u64,
+}
+
+/// A file that lines go to, open or about to be.
+struct LogFile {
+    facility: Arc<Facility>,
+    file: Option<File>,
+    /// What is to be written; of the first, `written` bytes already are.
+    parcels: VecDeque<Parcel>,
+    written: usize,
+    messages_unsynced: u64,
+    unsynced_since: Option<Instant>,
+    /// The round in which it was last written to.
+    used: u64,
+    trouble: Option<Trouble>,
+}
+
+/// A file that refused: when to ask it again.
+struct Trouble {
+    retry_at: Instant,
+    pause: Duration,
+}
+
+impl Writer {
+    fn run(mut self) -> Ended {
+        loop {
+            let open = self.receive();
+            self.round += 1;
+            self.write_all(Instant::now());
+            self.sync_due(Instant::now());
+            self.close_surplus();
+            if !open {
+                return self.end();
+            }
+        }
+    }
+
+    /// Waits for orders until something else is due, then takes all that
+    /// are there. False when nobody can give any more.
+    fn receive(&mut self) -> bool {
+        let first = match self.next_due() {
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => self.inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
+        };
+        match first {
+            Ok(order) => self.obey(order),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        loop {
+            match self.inbox.try_recv() {
+                Ok(order) => self.obey(order),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// When the next sync or the next attempt is due.
+    fn next_due(&self) -> Option<Instant> {
+        let due = |file: &LogFile| {
+            let sync = file.unsynced_since.map(|since| since + UNSYNCED_TIME_MAX);
+            let retry = file.trouble.as_ref().map(|trouble| trouble.retry_at);
+            sync.into_iter().chain(retry).min()
+        };
+        self.files.values().filter_map(due).min()
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Write(parcels) => parcels.into_iter().for_each(|parcel| self.enqueue(parcel)),
+            Order::Reopen => {
+                self.hosts.clear();
+                self.hosts_full.clear();
+                for (path, file) in &mut self.files {
+                    file.close(path, &self.stats);
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, parcel: Parcel) {
+        if !self.files.contains_key(&parcel.section.path) && !self.admit_host(&parcel.section) {
+            self.stats.add(Counter::HostsTooMany, parcel.section.messages);
+            return;
+        }
+        let Parcel { section, .. } = &parcel;
+        let file = match self.files.get_mut(&section.path) {
+            Some(file) => file,
+            None => {
+                let file = LogFile::new(Arc::clone(&section.facility));
+                self.files.entry(section.path.clone()).or_insert(file)
+            }
+        };
+        file.facility = Arc::clone(&section.facility);
+        file.parcels.push_back(parcel);
+    }
+
+    /// May this host have a file? Those that have one may, also when they
+    /// had it before the daemon started.
+    fn admit_host(&mut self, section: &Section) -> bool {
+        let facility = &section.facility;
+        let Some((app, name)) = section.path.split_once('/') else { return false };
+        if !facility.file_per_host {
+            return true;
+        }
+        let key = (facility.app.clone(), facility.module.clone());
+        let names = self.hosts.entry(key.clone()).or_insert_with(|| {
+            let end = format!("-{}{}", facility.module, super::path::LIVE_SUFFIX);
+            let names = self.log_dir.names(app).unwrap_or_else(|error| {
+                warn!("cannot list {}/{app}: {error}", self.log_dir.path().display());
+                Vec::new()
+            });
+            names.into_iter().filter(|name| name.ends_with(&end)).collect()
+        });
+        if names.contains(name) {
+            return true;
+        }
+        if names.len() >= self.settings.hosts_max {
+            if self.hosts_full.insert(key) {
+                warn!(
+                    "facility {}:{} has files for {} hosts already; messages of more are dropped; \
+                     raise [main] max_hosts, or switch file_per_host off",
+                    facility.app,
+                    facility.module,
+                    names.len()
+                );
+            }
+            return false;
+        }
+        names.insert(name.to_owned());
+        true
+    }
+
+    fn write_all(&mut self, now: Instant) {
+        let mut open = self.files.values().filter(|file| file.file.is_some()).count();
+        for (path, file) in &mut self.files {
+            if file.parcels.is_empty() || !file.may_try(now) {
+                continue;
+            }
+            open += usize::from(file.file.is_none());
+            file.used = self.round;
+            let outcome = file.write(path, &self.log_dir, &self.stats, &self.spares);
+            file.settle(path, &self.log_dir, outcome, &self.stats);
+            if open > self.settings.open_files_max {
+                file.close(path, &self.stats);
+            }
+            open -= usize::from(file.file.is_none());
+        }
+    }
+
+    fn sync_due(&mut self, now: Instant) {
+        for (path, file) in &mut self.files {
+            let full = file.messages_unsynced >= u64::from(file.facility.flush_every);
+            let old = file.unsynced_since.is_some_and(|since| now >= since + UNSYNCED_TIME_MAX);
+            if full || old {
+                file.sync(path, &self.stats);
+            }
+        }
+    }
+
+    fn close_surplus(&mut self) {
+        while self.files.len() > self.settings.open_files_max {
+            let idle = self.files.iter().filter(|(_, file)| file.parcels.is_empty());
+            let Some(path) = idle.min_by_key(|(_, file)| file.used).map(|(path, _)| path.clone())
+            else {
+                return;
+            };
+            if let Some(mut file) = self.files.remove(&path) {
+                file.sync(&path, &self.stats);
+            }
+        }
+    }
+
+    /// Writes what is left as long as a stop may take, and says what is lost.
+    fn end(mut self) -> Ended {
+        let deadline = Instant::now() + STOP_TIME_MAX / 2;
+        while self.files.values().any(|file| !file.parcels.is_empty()) && Instant::now() < deadline
+        {
+            let due = self.next_due().unwrap_or(deadline).min(deadline);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.write_all(Instant::now());
+        }
+        let mut messages_lost = 0;
+        for (path, file) in &mut self.files {
+            file.sync(path, &self.stats);
+            let lost = file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>();
+            if lost > 0 {
+                error!(
+                    "{lost} messages for {path} are lost: the file could not be written until the end"
+                );
+            }
+            messages_lost += lost;
+        }
+        self.stats.add(Counter::LinesLost, messages_lost);
+        Ended { messages_lost }
+    }
+}
+
+impl LogFile {
+    fn new(facility: Arc<Facility>) -> LogFile {
+        LogFile {
+            facility,
+            file: None,
+            parcels: VecDeque::new(),
+            written: 0,
+            messages_unsynced: 0,
+            unsynced_since: None,
+            used: 0,
+            trouble: None,
+        }
+    }
+
+    fn may_try(&self, now: Instant) -> bool {
+        self.trouble.as_ref().is_none_or(|trouble| now >= trouble.retry_at)
+    }
+
+    /// Hands every parcel to the kernel, as many as fit with one call.
+    fn write(
+        &mut self,
+        path: &str,
+        dir: &LogDir,
+        stats: &Stats,
+        spares: &Spares,
+    ) -> io::Result<()> {
+        /// Linux takes no more than 1024 (IOV_MAX).
+        const SLICES_MAX: usize = 64;
+        if self.file.is_none() {
+            self.file = Some(open(path, dir)?);
+        }
+        while let Some(file) = self.file.as_mut().filter(|_| !self.parcels.is_empty()) {
+            let mut skip = self.written;
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            for (slice, parcel) in slices.iter_mut().zip(&self.parcels) {
+                let rest = parcel.section.bytes.get(std::mem::take(&mut skip)..);
+                *slice = IoSlice::new(rest.unwrap_or(&[]));
+            }
+            let used = self.parcels.len().min(SLICES_MAX);
+            match file.write_vectored(slices.get(..used).unwrap_or(&slices)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    stats.add(Counter::Bytes, bytes as u64);
+                    self.written += bytes;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            self.release_written(stats, spares);
+        }
+        Ok(())
+    }
+
+    /// Lets go of the parcels that are written, and of their room.
+    fn release_written(&mut self, stats: &Stats, spares: &Spares) {
+        while let Some(first) = self.parcels.front() {
+            if self.written < first.section.bytes.len() {
+                break;
+            }
+            self.written -= first.section.bytes.len();
+            let Some(Parcel { section, _room }) = self.parcels.pop_front() else { break };
+            stats.add(Counter::Lines, section.messages);
+            self.messages_unsynced += section.messages;
+            self.unsynced_since.get_or_insert_with(Instant::now);
+            spares.put_back(section.bytes);
+        }
+    }
+
+    /// Notes how an attempt went, says so when that is news, and plans the next.
+    fn settle(&mut self, path: &str, dir: &LogDir, outcome: io::Result<()>, stats: &Stats) {
+        let full = dir.path().join(path);
+        match (outcome, self.trouble.take()) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => info!(
+                "{} can be written again; nothing sent over TCP or TLS was lost",
+                full.display()
+            ),
+            (Err(error), before) => {
+                stats.add(Counter::WriteRetries, 1);
+                if before.is_none() {
+                    error!(
+                        "cannot write {}: {error}; {}; stream senders wait meanwhile, and it is tried again",
+                        full.display(),
+                        remedy(&error)
+                    );
+                }
+                let pause = before.map_or(WRITE_RETRY_MIN, |t| (t.pause * 2).min(WRITE_RETRY_MAX));
+                self.trouble = Some(Trouble { retry_at: Instant::now() + pause, pause });
+            }
+        }
+    }
+
+    fn sync(&mut self, path: &str, stats: &Stats) {
+        self.messages_unsynced = 0;
+        if self.unsynced_since.take().is_none() {
+            return;
+        }
+        let Some(file) = &self.file else { return };
+        match file.sync_data() {
+            Ok(()) => stats.add(Counter::Syncs, 1),
+            Err(error) => {
+                stats.add(Counter::WriteRetries, 1);
+                error!(
+                    "cannot sync {path}: {error}; what was written to it in the last moments may be lost \
+                     with the power; check the disk (dmesg)"
+                );
+                // The kernel reports a failure once, and may have dropped the
+                // data: a fresh descriptor reports the next one.
+                self.drop_file();
+            }
+        }
+    }
+
+    fn close(&mut self, path: &str, stats: &Stats) {
+        self.sync(path, stats);
+        self.drop_file();
+    }
+
+    /// Closes the file, unless it is in the middle of a line.
+    fn drop_file(&mut self) {
+        if self.written == 0 {
+            self.file = None;
+        }
+    }
+}
+
+fn open(path: &str, dir: &LogDir) -> io::Result<File> {
+    let (app, name) = path.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
+    let live = dir.open_live(app, name)?;
+    if live.torn_bytes > 0 {
+        info!(
+            "{path} ended in a torn line of {} bytes, as a kill in the middle of a write leaves it; \
+             it was cut off",
+            live.torn_bytes
+        );
+    }
+    Ok(live.file)
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its file system",
+        io::ErrorKind::PermissionDenied => "give the daemon's user permission to write there",
+        io::ErrorKind::ReadOnlyFilesystem => "mount its file system for writing",
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::InvalidInput => "move away what stands in its place",
+        _ if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            "links are not followed: move this one away"
+        }
+        _ => "see the system's log for the cause",
+    }
+}
