@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -29,6 +29,12 @@ use crate::limits::{
 use crate::name::Domain;
 use crate::pkcs8;
 use crate::serial::Serial;
+
+/// `dnQualifier` of X.520: tells apart what has the same name otherwise.
+const DN_QUALIFIER: [u64; 4] = [2, 5, 4, 46];
+
+/// How much of its serial number a new CA has in its name.
+const QUALIFIER_DIGITS: usize = 8;
 
 /// The prefix of a CA's files where none is given, as the original had it.
 pub const PREFIX: &str = "loghog";
@@ -317,10 +323,9 @@ impl Ca {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         date(&mut params, now - SignedDuration::from_secs(BACKDATE_S), until)?;
-        params.serial_number = Some(new_serial()?.as_bytes().to_vec().into());
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        let name = format!("{CA_COMMON_NAME_PREFIX}{}", domain.as_str());
-        params.distinguished_name.push(DnType::CommonName, name);
+        let serial = new_serial()?;
+        params.distinguished_name = subject(domain, &serial)?;
+        params.serial_number = Some(serial.as_bytes().to_vec().into());
         // It signs servers and clients, and no further CA.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -353,6 +358,20 @@ impl Ca {
         let issuer = Issuer::from_ca_cert_der(&certificate.der, key)?;
         Ok(Self { certificate, issuer })
     }
+}
+
+/// Two CAs of one domain have to have different names: whoever trusts both, as
+/// while moving from one to the other, looks them up by name, and so do
+/// revocation lists.
+fn subject(domain: &Domain, serial: &Serial) -> Result<DistinguishedName, CaError> {
+    let mut digits = serial.to_string();
+    digits.truncate(QUALIFIER_DIGITS);
+    let mut subject = DistinguishedName::new();
+    let name = format!("{CA_COMMON_NAME_PREFIX}{}", domain.as_str());
+    subject.push(DnType::CommonName, name);
+    let digits = DnValue::PrintableString(digits.as_str().try_into()?);
+    subject.push(DnType::CustomDnType(DN_QUALIFIER.to_vec()), digits);
+    Ok(subject)
 }
 
 /// A certificate that may sign others, with a key that is still in use.

@@ -86,9 +86,14 @@ fn force_makes_a_new_ca_with_empty_books() {
     let workshop = Workshop::with_ca();
     workshop.client_cert(&["web-1"]);
     workshop.client_cert(&["--revoke", "web-1"]);
-    let before = workshop.read("loghog-ca.key");
+    let subject = |workshop: &Workshop| {
+        workshop.openssl(&["x509", "-in", "loghog-ca.cert", "-noout", "-subject"])
+    };
+    let (before, old_subject) = (workshop.read("loghog-ca.key"), subject(&workshop));
+    assert!(old_subject.contains("CN = ca.loghog"), "{old_subject}");
     workshop.server_cert(&["--force"]);
     assert_ne!(workshop.read("loghog-ca.key"), before);
+    assert_ne!(subject(&workshop), old_subject, "they can be told apart by name");
     workshop.assert_verifies("sslserver", "loghog", "loghog-server.pem");
     assert!(!workshop.verify("sslclient", "loghog", "web-1.pem").status.success());
     assert!(!workshop.client_cert(&["--list"]).contains("web-1"));
