@@ -292,3 +292,57 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error: jiff::Error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Invocation {
+        parse(line.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_options_of_the_original_are_taken_short_and_long() {
+        let short = parsed("loghogd -c c -F f -d -l l -L d -p p --run-dir r --work-dir w --user u");
+        let long = parsed(
+            "loghogd --config=c --facilities-config=f --daemon --log=l --log-dir=d --pid=p \
+             --run-dir=r --work-dir=w --user=u",
+        );
+        assert_eq!(short, long);
+        let Invocation::Run(args) = short else { panic!("{short:?}") };
+        assert_eq!(args.config, PathBuf::from("c"));
+        let overrides = Overrides {
+            daemon: true,
+            facilities_config: Some("f".into()),
+            log: Some("l".into()),
+            logdir: Some("d".into()),
+            pidfile: Some("p".into()),
+            rundir: Some("r".into()),
+            workdir: Some("w".into()),
+            user: Some("u".to_owned()),
+        };
+        assert_eq!(args.overrides, overrides);
+    }
+
+    #[test]
+    fn options_for_files_stand_before_or_after_the_question() {
+        for question in ["check-config", "explain a b"] {
+            let before = parsed(&format!("loghogd -c c -F f -L l --json {question}"));
+            let after = parsed(&format!("loghogd {question} -c c -F f -L l --json"));
+            assert_eq!(before, after);
+        }
+        assert_eq!(parsed("loghogd --check-config -c c"), parsed("loghogd check-config -c c"));
+    }
+
+    #[test]
+    fn without_arguments_the_daemon_runs_with_the_usual_file() {
+        let Invocation::Run(args) = parsed("loghogd") else { panic!() };
+        assert_eq!(args.config, PathBuf::from(CONFIG_DEFAULT));
+        assert_eq!((args.overrides, args.daemon_child), (Overrides::default(), false));
+    }
+}

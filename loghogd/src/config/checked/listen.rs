@@ -9,6 +9,9 @@ use crate::config::value::{self, Refused};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// Longest name of a host, in bytes (RFC 1035).
+const NAME_BYTES_MAX: usize = 253;
+
 /// One address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listen {
@@ -141,7 +144,7 @@ fn v6(item: &str) -> Result<(&str, Option<&str>), Refused> {
 /// dots: that would be a mistyped address.
 fn is_name(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    !host.is_empty()
+    (1..=NAME_BYTES_MAX).contains(&host.len())
         && host.bytes().all(plain)
         && !host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }

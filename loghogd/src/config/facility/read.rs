@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
             let legacy = legacies.get(app);
             if legacy.is_none() && !app.is_empty() {
                 let message = format!("the application {} has no root facility", shown(app));
-                let remedy = format!("add a section [{app}] with rotate and backup_count");
+                let remedy = "add a section of this name alone, with rotate and backup_count";
                 self.problems.add(section.line, Kind::NoRoot, message, remedy);
             }
             let module = name::components(module).collect::<Vec<_>>().join(".");

@@ -34,9 +34,9 @@ pub const WORDS: [(&str, &str); 7] = [
     ("annually", "0 0 1 1 *"),
 ];
 
-/// Longest expression, in bytes. A longer one is refused; every minute of an
-/// hour spelled out takes less.
-pub const EXPRESSION_BYTES_MAX: usize = 1_024;
+/// Longest expression, in bytes. A longer one is refused; all values of all
+/// fields spelled out take less.
+pub const EXPRESSION_BYTES_MAX: usize = 512;
 
 /// When something is due. Cheap to clone.
 #[derive(Clone)]

@@ -116,7 +116,7 @@ fn due(expression: &str, zone: &TimeZone, at: Timestamp) -> bool {
         if matches(expression, skipped) {
             return true;
         }
-        skipped = skipped + 1.minute();
+        skipped += 1.minute();
     }
     first_pass && matches(expression, local)
 }
