@@ -124,15 +124,15 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::facility;
+    use crate::config;
     use std::path::Path;
 
     const CONF: &str = "[a]\nrotate = daily\nbackup_count = 1\nsecret = s\n\
                         [a:open]\nrotate = daily\nbackup_count = 1\nsecret =\n";
 
     fn gate() -> Gate {
-        let table = facility::read(Path::new("facilities.conf"), CONF);
-        Gate::new(Arc::new(table.expect("a good configuration")))
+        let table = config::read_facilities(CONF.as_bytes(), Path::new("facilities.conf"));
+        Gate::new(Arc::new(table.unwrap()))
     }
 
     fn record<'a>(module: &'a str, signature: Option<&'a str>) -> Record<'a> {
