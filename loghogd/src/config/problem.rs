@@ -117,6 +117,8 @@ impl Problems {
     /// All that was found, in the order of the lines.
     pub fn into_vec(mut self) -> Vec<Problem> {
         self.list.sort_by_key(|problem| problem.line.unwrap_or(u32::MAX));
+        // An option of [DEFAULT] is found wrong in every section.
+        self.list.dedup();
         if self.unlisted > 0 {
             self.list.push(Problem {
                 file: self.file,

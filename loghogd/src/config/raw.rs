@@ -15,9 +15,12 @@
 //! middle of a value for a section. So a pass before it sorts out the lines
 //! and hands it only headers and the first lines of options.
 
+mod line;
+
 use super::limits::{FILE_BYTES_MAX, OPTIONS_MAX, SECTIONS_MAX};
 use super::problem::{Kind, Problems, shown};
 use configparser::ini::{Ini, IniDefault};
+use line::{Line, classify, indent_of};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
@@ -124,17 +127,6 @@ fn refuse_size(problems: &mut Problems) {
         format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20),
         "a configuration file takes some kilobytes; is this the right file?",
     );
-}
-
-/// What a line is.
-enum Line<'a> {
-    Nothing,
-    Header(&'a [u8]),
-    Option { key: &'a [u8], value: &'a [u8], commented_out: bool },
-    More(&'a [u8]),
-    NoHeaderEnd,
-    NoDelimiter,
-    NoKey,
 }
 
 /// The section that a line belongs to.
@@ -380,58 +372,6 @@ impl Raw {
             Place::Defaults => self.defaults.as_mut(),
             Place::Section(index) => self.sections.get_mut(index),
         }
-    }
-}
-
-/// Says what a line is. `open_indent`: the indentation of the option whose
-/// value may go on here.
-fn classify(line: &[u8], open_indent: Option<usize>) -> Line<'_> {
-    let text = line.trim_ascii();
-    let indent = indent_of(line);
-    if matches!(text.first(), None | Some(b'#' | b';')) || indent == 0 && is_remark(text) {
-        return Line::Nothing;
-    }
-    if open_indent.is_some_and(|open| indent > open) {
-        return Line::More(without_comment(text));
-    }
-    if let Some(inside) = text.strip_prefix(b"[") {
-        return match inside.iter().position(|&byte| byte == b']') {
-            Some(end) => Line::Header(inside.get(..end).unwrap_or_default().trim_ascii()),
-            None => Line::NoHeaderEnd,
-        };
-    }
-    let kept = without_comment(text);
-    let Some(delimiter) = kept.iter().position(|byte| matches!(byte, b'=' | b':')) else {
-        return Line::NoDelimiter;
-    };
-    let (key, value) = kept.split_at(delimiter);
-    let (key, value) = (key.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii());
-    if key.is_empty() {
-        return Line::NoKey;
-    }
-    let commented_out = value.is_empty() && kept.len() < text.len();
-    Line::Option { key, value, commented_out }
-}
-
-fn indent_of(line: &[u8]) -> usize {
-    line.len() - line.trim_ascii_start().len()
-}
-
-/// `rem` as the first word of a line, in any case.
-fn is_remark(text: &[u8]) -> bool {
-    let word = text.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    word.eq_ignore_ascii_case(b"rem")
-}
-
-/// Cuts at the first `;` that follows white space.
-fn without_comment(text: &[u8]) -> &[u8] {
-    let comment = text.windows(2).position(|pair| match pair {
-        [before, b';'] => before.is_ascii_whitespace(),
-        _ => false,
-    });
-    match comment {
-        Some(blank) => text.get(..blank).unwrap_or_default().trim_ascii_end(),
-        None => text,
     }
 }
 

@@ -28,16 +28,16 @@ type Sourced<T> = (T, Origin);
 
 /// What a root facility hands down to its modules.
 #[derive(Clone)]
-struct Legacy {
+struct Inheritance {
     secret: Sourced<Option<Key>>,
     max_size: Sourced<Option<u64>>,
     flush_every: Sourced<u32>,
     file_per_host: Sourced<bool>,
 }
 
-impl Default for Legacy {
-    fn default() -> Legacy {
-        Legacy {
+impl Default for Inheritance {
+    fn default() -> Inheritance {
+        Inheritance {
             secret: (None, Origin::BuiltIn),
             max_size: (None, Origin::BuiltIn),
             flush_every: (1, Origin::BuiltIn),
@@ -72,11 +72,11 @@ impl<'a> Reader<'a> {
         if let Some(defaults) = self.raw.defaults() {
             self.refuse_unknown(defaults);
         }
-        let mut legacies = HashMap::new();
+        let mut roots = HashMap::new();
         for section in self.raw.sections() {
             if let (app, "") = split(section) {
-                let (facility, legacy) = self.facility(section, ROOT, None);
-                legacies.insert(app, legacy);
+                let (facility, inheritance) = self.facility(section, ROOT, None);
+                roots.insert(app, inheritance);
                 facility.into_iter().for_each(|facility| table.put(facility));
             }
         }
@@ -85,15 +85,15 @@ impl<'a> Reader<'a> {
             if module.is_empty() {
                 continue;
             }
-            let legacy = legacies.get(app);
-            if legacy.is_none() && !app.is_empty() {
+            let root = roots.get(app);
+            if root.is_none() && !app.is_empty() {
                 let message = format!("the application {} has no root facility", shown(app));
                 let remedy = "add a section of this name alone, with rotate and backup_count";
                 self.problems.add(section.line, Kind::NoRoot, message, remedy);
             }
             let module = name::components(module).collect::<Vec<_>>().join(".");
             let module = if module.is_empty() { ROOT } else { &module };
-            let (facility, _) = self.facility(section, module, legacy);
+            let (facility, _) = self.facility(section, module, root);
             facility.into_iter().for_each(|facility| table.put(facility));
         }
         table.list();
@@ -106,15 +106,15 @@ impl<'a> Reader<'a> {
         &mut self,
         section: &'a Section,
         module: &str,
-        root: Option<&Legacy>,
-    ) -> (Option<Facility>, Legacy) {
+        root: Option<&Inheritance>,
+    ) -> (Option<Facility>, Inheritance) {
         self.refuse_unknown(section);
         let (app, _) = split(section);
         let named = self.named(section, app, module);
         let rotate = self.required(section, "rotate", rotation);
         let backup_count = self.required(section, "backup_count", positive);
         let root = root.cloned().unwrap_or_default();
-        let legacy = Legacy {
+        let inheritance = Inheritance {
             secret: self.optional(section, "secret", root.secret, secret),
             max_size: self.optional(section, "max_size", root.max_size, |found| {
                 value::size(&found.entry.value, 0..=u64::MAX).map(Some)
@@ -124,14 +124,14 @@ impl<'a> Reader<'a> {
                 value::yes_or_no(&found.entry.value)
             }),
         };
-        let sound = self.fits(section, module, &legacy, rotate.as_ref());
+        let sound = self.fits(section, module, &inheritance, rotate.as_ref());
         let facility = match (rotate, backup_count) {
             (Some(rotate), Some(backup_count)) if named && sound => {
-                Some(build(section.line, app, module, rotate, backup_count, &legacy))
+                Some(build(section.line, app, module, rotate, backup_count, &inheritance))
             }
             _ => None,
         };
-        (facility, legacy)
+        (facility, inheritance)
     }
 
     /// Is the name safe, and is it the only one of its kind?
@@ -167,7 +167,8 @@ impl<'a> Reader<'a> {
             self.warnings.add(line, Kind::Shadowed, message, remedy);
             return sound;
         }
-        let message = format!("the facility {}:{module} is in line {first} already", shown(app));
+        let facility = shown(&format!("{app}:{module}"));
+        let message = format!("the facility {facility} is in line {first} already");
         self.problems.add(line, Kind::Duplicate, message, "keep one of the two sections");
         false
     }
@@ -177,10 +178,10 @@ impl<'a> Reader<'a> {
         &mut self,
         section: &Section,
         module: &str,
-        legacy: &Legacy,
+        inheritance: &Inheritance,
         rotate: Option<&Sourced<Rotate>>,
     ) -> bool {
-        let (max_size, _) = legacy.max_size;
+        let (max_size, _) = inheritance.max_size;
         let mut sound = true;
         if let Some((Rotate::Size, origin)) = rotate
             && max_size.unwrap_or(0) == 0
@@ -190,7 +191,7 @@ impl<'a> Reader<'a> {
             self.problems.add(line, Kind::BadValue, message, "add for example: max_size = 10 MiB");
             sound = false;
         }
-        let (per_host, origin) = legacy.file_per_host;
+        let (per_host, origin) = inheritance.file_per_host;
         let too_long = name::MODULE_PER_HOST_BYTES_MAX + 1..=name::MODULE_BYTES_MAX;
         if per_host && too_long.contains(&module.len()) {
             let line = origin.line().unwrap_or(section.line);
@@ -335,25 +336,25 @@ fn build(
     module: &str,
     rotate: Sourced<Rotate>,
     backup_count: Sourced<u32>,
-    legacy: &Legacy,
+    inheritance: &Inheritance,
 ) -> Facility {
     Facility {
         app: app.into(),
         module: module.into(),
         rotate: rotate.0,
         backup_count: backup_count.0,
-        max_size_bytes: legacy.max_size.0,
-        flush_every: legacy.flush_every.0,
-        file_per_host: legacy.file_per_host.0,
-        key: legacy.secret.0.clone(),
+        max_size_bytes: inheritance.max_size.0,
+        flush_every: inheritance.flush_every.0,
+        file_per_host: inheritance.file_per_host.0,
+        key: inheritance.secret.0.clone(),
         origins: Origins {
             section_line,
             rotate: rotate.1,
             backup_count: backup_count.1,
-            max_size: legacy.max_size.1,
-            flush_every: legacy.flush_every.1,
-            file_per_host: legacy.file_per_host.1,
-            secret: legacy.secret.1,
+            max_size: inheritance.max_size.1,
+            flush_every: inheritance.flush_every.1,
+            file_per_host: inheritance.file_per_host.1,
+            secret: inheritance.secret.1,
         },
         live_path: format!("{app}/{module}{LIVE_SUFFIX}").into(),
     }
