@@ -1,1 +1,167 @@
-//! Being built.
+//! The native half of the Python handler.
+//! Calls from Python -> the client in the `loghog` crate.
+//! Invariant: every wait happens without the interpreter's lock; no thread of ours ever calls into Python.
+//! Leaves out: everything that Python does as well (`python/loghog/handler.py`).
+
+#![forbid(unsafe_code)]
+
+mod text;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use loghog::{Error, Message, Tls, TlsError, Transport, builder};
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::text::Text;
+
+/// A wait looks this often for a Ctrl-C.
+const SIGNAL_SLICE: Duration = Duration::from_millis(50);
+
+/// Bytes that each message of `max_buffer_size` may count on, where the
+/// client's own bound on bytes would hold fewer.
+const MESSAGE_BYTES: usize = 1 << 10;
+
+/// One application's way to one server.
+#[pyclass(frozen, module = "loghog._loghog")]
+struct Client {
+    inner: loghog::Client,
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (app, host, port, *, transport, secret, compression, hostname, max_buffer_size, pemfile=None, cacert=None, server_hostname=None, check_hostname=true))]
+    #[expect(clippy::too_many_arguments, reason = "one for each of Python's, by keyword")]
+    fn new(
+        app: Text<'_>,
+        host: &str,
+        port: u16,
+        transport: &str,
+        secret: Option<Vec<u8>>,
+        compression: bool,
+        hostname: Text<'_>,
+        max_buffer_size: usize,
+        pemfile: Option<PathBuf>,
+        cacert: Option<PathBuf>,
+        server_hostname: Option<String>,
+        check_hostname: bool,
+    ) -> PyResult<Self> {
+        let transport = match (transport, pemfile, cacert) {
+            ("tcp", None, None) => Transport::Tcp,
+            ("udp", None, None) => Transport::Udp,
+            ("tls", Some(pemfile), Some(cacert)) => {
+                let tls = Tls::new(pemfile, cacert).verify_name(check_hostname);
+                Transport::Tls(match server_hostname {
+                    Some(name) => tls.server_name(name),
+                    None => tls,
+                })
+            }
+            _ => return Err(PyValueError::new_err("certificates and transport do not fit")),
+        };
+        let queue_bytes = max_buffer_size.saturating_mul(MESSAGE_BYTES);
+        let inner = builder(app.read()?)
+            .address(host)
+            .port(port)
+            .transport(transport)
+            .secret(secret.unwrap_or_default())
+            .compression(compression)
+            .hostname(hostname.read()?)
+            // While the server can be reached a burst is bounded in bytes only,
+            // as the original was not bounded at all then.
+            .queue_messages(usize::MAX)
+            .queue_bytes(queue_bytes.max(loghog::limits::QUEUE_BYTES))
+            .outage_messages(max_buffer_size)
+            .build_client()
+            .map_err(raised)?;
+        Ok(Client { inner })
+    }
+
+    /// Queues one message. Never waits for the network.
+    fn send(&self, module: Text<'_>, created: f64, msecs: f64, body: Text<'_>) -> PyResult<()> {
+        self.inner.send(&Message {
+            module: &module.read()?,
+            // `as` rounds towards zero and stops at the ends, as int() does and
+            // the wire demands; it makes 0 of what is not a number.
+            stamp: created as i64,
+            nsecs: (msecs * 1e6).clamp(0.0, 999_999_999.0) as u32,
+            body: &body.read()?,
+        });
+        Ok(())
+    }
+
+    /// Waits until all that was sent before is in the kernel's hands; false
+    /// when it is not within so many seconds.
+    fn flush(&self, py: Python<'_>, limit: f64, unreachable_limit: f64) -> PyResult<bool> {
+        let flush = self.inner.begin_flush(seconds(limit), seconds(unreachable_limit));
+        loop {
+            // The flush is made and dropped under the interpreter's lock, and
+            // waited for without it.
+            if let Some(done) = py.detach(|| flush.wait(SIGNAL_SLICE)) {
+                return Ok(done);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Ends the thread and the connection; what still waits is lost and counted.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.inner.close(Duration::ZERO));
+    }
+
+    /// What became of the messages so far.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.inner.stats();
+        let dict = PyDict::new(py);
+        dict.set_item("enqueued", stats.enqueued)?;
+        dict.set_item("written", stats.written)?;
+        dict.set_item("written_bytes", stats.written_bytes)?;
+        dict.set_item("queued", stats.queued)?;
+        dict.set_item("dropped_queue_full", stats.dropped.queue_full)?;
+        dict.set_item("dropped_too_large", stats.dropped.too_large)?;
+        dict.set_item("dropped_closed", stats.dropped.closed)?;
+        dict.set_item("reconnects", stats.reconnects)?;
+        dict.set_item("failures", stats.failures)?;
+        dict.set_item("last_failure", self.inner.last_failure())?;
+        Ok(dict)
+    }
+
+    /// The newest failures as text; each is returned once.
+    fn take_failures(&self) -> Vec<String> {
+        self.inner.take_failures()
+    }
+
+    /// In a child, after a fork: the client to use there, and the parent's
+    /// socket to close there. Takes no lock.
+    fn inherited(&self) -> (Client, Option<i32>) {
+        let inherited = self.inner.inherited();
+        (Client { inner: inherited.client }, inherited.socket)
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    // Negative and not a number: no time at all. Too large: for ever.
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+fn raised(error: Error) -> PyErr {
+    match &error {
+        // OSError makes of the number the class that fits: FileNotFoundError.
+        Error::Tls(TlsError::Read { path, source, .. }) if source.raw_os_error().is_some() => {
+            PyOSError::new_err((source.raw_os_error(), source.to_string(), path.clone()))
+        }
+        _ => PyValueError::new_err(error.to_string()),
+    }
+}
+
+#[pymodule]
+mod _loghog {
+    #[pymodule_export]
+    use super::Client;
+
+    /// The wheel's version.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

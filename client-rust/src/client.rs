@@ -145,6 +145,11 @@ impl Client {
         self.queue.take_failures()
     }
 
+    /// The newest failure as text, as often as it is asked for.
+    pub fn last_failure(&self) -> Option<String> {
+        self.queue.last_failure()
+    }
+
     /// For a child process, after a fork: a client in place of this one, which
     /// must not be used there any more. It takes no lock, since a thread that
     /// the child does not have may hold it for ever.

@@ -82,6 +82,7 @@ struct State {
     stop_at: Option<Instant>,
     stats: Stats,
     failures: VecDeque<String>,
+    last_failure: Option<String>,
 }
 
 impl State {
@@ -123,6 +124,7 @@ impl State {
         if self.failures.len() == FAILURES_KEPT {
             self.failures.pop_front();
         }
+        self.last_failure = Some(failure.clone());
         self.failures.push_back(failure);
     }
 }
@@ -143,6 +145,7 @@ impl Queue {
             stop_at: None,
             stats: Stats::default(),
             failures: VecDeque::new(),
+            last_failure: None,
         };
         Queue { bounds, state: Mutex::new(state), work: Condvar::new(), progress: Condvar::new() }
     }
@@ -231,9 +234,10 @@ impl Queue {
     /// has passed, then drops the rest and ends.
     pub(crate) fn close(&self, limit: Duration) {
         let mut state = self.lock();
-        let stop_at = Instant::now() + limit;
+        // A time too far away to be told is never.
+        let stop_at = Instant::now().checked_add(limit);
         state.closed = true;
-        state.stop_at = Some(state.stop_at.map_or(stop_at, |at| at.min(stop_at)));
+        state.stop_at = [state.stop_at, stop_at].into_iter().flatten().min();
         state.nudges += 1;
         if state.is_over() || state.sender == Sender::Absent {
             state.drop_waiting();
@@ -260,6 +264,11 @@ impl Queue {
     /// The newest failures as text, oldest first; each is returned once.
     pub(crate) fn take_failures(&self) -> Vec<String> {
         self.lock().failures.drain(..).collect()
+    }
+
+    /// The newest failure, as often as it is asked for.
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        self.lock().last_failure.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -605,5 +614,6 @@ mod tests {
         assert_eq!(failures.last().map(String::as_str), Some("failure 999"));
         assert_eq!(queue.stats().failures, 1_000);
         assert!(queue.take_failures().is_empty());
+        assert_eq!(queue.last_failure().as_deref(), Some("failure 999"));
     }
 }

@@ -1,0 +1,31 @@
+"""The native half; see client-python/src/lib.rs."""
+
+import os
+from typing import Any, Final, Optional, Union, final
+
+VERSION: Final[str]
+
+@final
+class Client:
+    def __new__(
+        cls,
+        app: object,
+        host: str,
+        port: int,
+        *,
+        transport: str,
+        secret: Optional[bytes],
+        compression: bool,
+        hostname: object,
+        max_buffer_size: int,
+        pemfile: Optional[Union[str, os.PathLike[str]]] = None,
+        cacert: Optional[Union[str, os.PathLike[str]]] = None,
+        server_hostname: Optional[str] = None,
+        check_hostname: bool = True,
+    ) -> Client: ...
+    def send(self, module: object, created: float, msecs: float, body: object) -> None: ...
+    def flush(self, limit: float, unreachable_limit: float) -> bool: ...
+    def close(self) -> None: ...
+    def stats(self) -> dict[str, Any]: ...
+    def take_failures(self) -> list[str]: ...
+    def inherited(self) -> tuple[Client, Optional[int]]: ...

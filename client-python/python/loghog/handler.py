@@ -1,0 +1,351 @@
+"""The handler: what the program sees.
+
+A `logging.LogRecord` becomes text here and goes to the native client, which
+signs it, queues it and sends it from a thread of its own. Nothing in `emit`
+waits for the network, and nothing in it raises into the program.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import sys
+import time
+import weakref
+from typing import Any, Final, Mapping, Optional, TypedDict, Union
+
+from ._loghog import Client
+
+# How long flush() waits, close(), and the end of the program altogether.
+_FLUSH_SECONDS: Final = 5.0
+
+# How much of that a server gets that cannot be reached: enough for one that is
+# just restarting, not so much that every command waits for one that is gone.
+_UNREACHABLE_SECONDS: Final = 1.0
+
+_PORT_MAX: Final = 65_535
+
+_Path = Union[str, "os.PathLike[str]"]
+
+
+class _SslFiles(TypedDict):
+    pemfile: _Path
+    cacert: _Path
+
+
+class SslInfo(_SslFiles, total=False):
+    """What `ssl_info` holds: two files, and how the server's name is checked."""
+
+    check_hostname: bool
+    server_hostname: str
+
+
+class Stats(TypedDict):
+    """What became of the messages:
+    enqueued == written + queued + all that is dropped_*."""
+
+    enqueued: int
+    written: int
+    written_bytes: int
+    queued: int
+    dropped_queue_full: int
+    dropped_too_large: int
+    dropped_closed: int
+    dropped_unformattable: int
+    reconnects: int
+    failures: int
+    last_failure: Optional[str]
+
+
+class LoghogHandler(logging.Handler):
+    """Sends what is logged to a LogHog server.
+
+    app_name
+        The application, as the server's facilities.conf lists it.
+    host, port
+        The server: a name or an address; IPv6 with or without brackets. For TLS
+        the server listens on port 5577 unless configured otherwise.
+    stream
+        True: one connection (TCP, or TLS with ssl_info). False: UDP, a datagram
+        for each message.
+    secret
+        Shared with the server; signs every message. str means its UTF-8. Empty
+        or None: messages are not signed.
+    compression
+        Whether each message is compressed with zlib.
+    hostname
+        The host name that the messages carry; the machine's when empty or None.
+    ssl_info
+        Files for TLS: {'pemfile': our key and certificate, 'cacert': the
+        certificate of the CA}. The server's certificate must be for `host`;
+        'server_hostname' gives another name, 'check_hostname': False has only
+        the CA checked. Empty or None: no TLS.
+    max_buffer_size
+        How many messages are kept while the server cannot be reached. Beyond,
+        the oldest are dropped and counted.
+    print_debug
+        Whether errors are printed to stdout, with the message that follows
+        them or at the end; otherwise they are only counted, see stats().
+    """
+
+    flush_timeout: float = _FLUSH_SECONDS
+    """How many seconds flush() waits unless told otherwise, and close()."""
+
+    def __init__(
+        self,
+        app_name: str,
+        host: str = "localhost",
+        port: int = 5566,
+        stream: bool = True,
+        secret: Optional[Union[str, bytes]] = None,
+        compression: bool = False,
+        hostname: Optional[str] = None,
+        ssl_info: Optional[Union[SslInfo, Mapping[str, Any]]] = None,
+        max_buffer_size: int = 1024,
+        print_debug: bool = False,
+    ) -> None:
+        super().__init__()
+        self.print_debug = print_debug
+        self._unformattable = 0
+        self._gave_up = float("-inf")
+        self._client = Client(
+            _checked_name(app_name),
+            _checked_host(host),
+            _checked_port(port),
+            transport=_transport(stream, ssl_info),
+            secret=secret.encode() if isinstance(secret, str) else secret,
+            compression=bool(compression),
+            hostname=hostname or socket.gethostname(),
+            max_buffer_size=_checked_size(max_buffer_size),
+            **_checked_ssl(ssl_info),
+        )
+        self._send = self._client.send
+        self._pid = os.getpid()
+        _handlers.add(self)
+        _end_like_a_child_of_multiprocessing()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            # Hooks of other modules may log in a child before ours has run, and
+            # not every fork runs hooks. The record knows its process already.
+            if record.process != self._pid:
+                self._notice_fork()
+            self._send(record.name, record.created, record.msecs, self.format(record))
+            if self.print_debug:
+                self._print_failures()
+        except Exception:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Counts a message that could not be formatted; says so when
+        print_debug is set. Never raises."""
+        self._unformattable += 1
+        if self.print_debug:
+            _print(f"a message of {record.name!r} cannot be sent: {sys.exc_info()[1]!r}")
+
+    def flush(self, timeout: Optional[float] = None) -> bool:
+        """Waits until all that was logged before is in the kernel's hands.
+        False when that takes longer than `timeout` seconds."""
+        limit = self.flush_timeout if timeout is None else timeout
+        return self._flush(limit, limit)
+
+    def close(self) -> None:
+        """Flushes and disconnects, within flush_timeout; a server that cannot be
+        reached gets a second. What is left, and what comes later, is lost and
+        counted."""
+        # logging.shutdown() flushes before it closes: no need to wait twice.
+        just_gave_up = time.monotonic() - self._gave_up < _UNREACHABLE_SECONDS
+        limit = 0.0 if just_gave_up else self.flush_timeout
+        try:
+            self._flush(limit, _UNREACHABLE_SECONDS)
+        finally:
+            self._client.close()
+            _handlers.discard(self)
+            super().close()
+            if self.print_debug:
+                self._print_failures()
+
+    def stats(self) -> Stats:
+        """What became of the messages so far."""
+        stats = self._client.stats()
+        stats["enqueued"] += self._unformattable
+        return Stats(dropped_unformattable=self._unformattable, **stats)  # type: ignore[typeddict-item]
+
+    def _flush(self, limit: float, unreachable_limit: float) -> bool:
+        ending = _ending
+        if ending is not None:
+            limit, unreachable_limit = ending.left(limit, unreachable_limit)
+        done = False
+        try:
+            done = self._client.flush(limit, unreachable_limit)
+        finally:
+            if not done:
+                self._gave_up = time.monotonic()
+            if self.print_debug:
+                self._print_failures()
+        return done
+
+    def _print_failures(self) -> None:
+        for failure in self._client.take_failures():
+            _print(failure)
+
+    def _notice_fork(self) -> None:
+        # The record may just come from another process, through a queue.
+        if os.getpid() != self._pid:
+            self._begin_in_child()
+
+    def _begin_in_child(self) -> Optional[int]:
+        """A new client for a child; returns the parent's socket. The old one is
+        left alone: its lock may be held by a thread that is not here."""
+        self._client, inherited = self._client.inherited()
+        self._send = self._client.send
+        self._unformattable = 0
+        self._pid = os.getpid()
+        return inherited
+
+
+def _checked_name(app_name: str) -> str:
+    if not isinstance(app_name, str):
+        raise TypeError(f"app_name must be a str, not {type(app_name).__name__}")
+    return app_name
+
+
+def _checked_host(host: str) -> str:
+    if not isinstance(host, str):
+        raise TypeError(f"host must be a str, not {type(host).__name__}")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if bare.count(":") == 1:
+        raise ValueError(f"host is {host!r}: give the port as an argument of its own")
+    return f"[{bare}]" if ":" in bare else bare
+
+
+def _checked_port(port: int) -> int:
+    number = int(port)
+    if not 0 < number <= _PORT_MAX:
+        raise ValueError(f"port is {port!r}: it must be from 1 to {_PORT_MAX}")
+    return number
+
+
+def _checked_size(max_buffer_size: int) -> int:
+    size = int(max_buffer_size)
+    if size < 1:
+        raise ValueError(f"max_buffer_size is {max_buffer_size!r}: it must be at least 1")
+    # No machine holds more; the number only has to fit.
+    return min(size, 1 << 40)
+
+
+def _transport(stream: bool, ssl_info: Optional[Mapping[str, Any]]) -> str:
+    if not ssl_info:
+        return "tcp" if stream else "udp"
+    if not stream:
+        raise ValueError("ssl_info needs stream=True: UDP cannot be encrypted")
+    return "tls"
+
+
+def _checked_ssl(ssl_info: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+    if not ssl_info:
+        return {}
+    allowed = SslInfo.__required_keys__ | SslInfo.__optional_keys__
+    unknown = set(ssl_info) - allowed
+    if unknown:
+        raise ValueError(f"ssl_info has {sorted(unknown)}: it takes {sorted(allowed)}")
+    missing = [key for key in _SslFiles.__required_keys__ if not ssl_info.get(key)]
+    if missing:
+        raise ValueError(f"ssl_info has no {sorted(missing)}: TLS needs both files")
+    checked = dict(ssl_info)
+    checked["check_hostname"] = bool(ssl_info.get("check_hostname", True))
+    return checked
+
+
+def _print(failure: str) -> None:
+    try:
+        print(f"loghog: {failure}", flush=True)
+    except Exception:
+        # No stdout, or a closed one: then nobody wants to know.
+        pass
+
+
+# The handlers that are in use; those of a child are renewed after a fork, and
+# all are flushed together at the end.
+_handlers: weakref.WeakSet[LoghogHandler] = weakref.WeakSet()
+
+
+class _Ending:
+    """The end of the program: one time limit for all handlers together."""
+
+    def __init__(self) -> None:
+        now = time.monotonic()
+        self._deadline = now + _FLUSH_SECONDS
+        self._unreachable_deadline = now + _UNREACHABLE_SECONDS
+
+    def left(self, limit: float, unreachable_limit: float) -> tuple[float, float]:
+        now = time.monotonic()
+        return (
+            min(limit, self._deadline - now),
+            min(unreachable_limit, self._unreachable_deadline - now),
+        )
+
+    def hurry(self) -> None:
+        self._deadline = self._unreachable_deadline = time.monotonic()
+
+
+_ending: Optional[_Ending] = None
+
+
+def _flush_at_exit() -> None:
+    """Runs before logging.shutdown(), which waits for one handler after the
+    other."""
+    global _ending
+    _ending = ending = _Ending()
+    try:
+        for handler in list(_handlers):
+            handler.flush()
+    except BaseException:
+        # Ctrl-C: whoever waits for the end has waited enough.
+        ending.hurry()
+        raise
+
+
+def _begin_in_child() -> None:
+    global _ending
+    _ending = None
+    for handler in list(_handlers):
+        inherited = handler._begin_in_child()
+        if inherited is not None:
+            try:
+                os.close(inherited)
+            except OSError:
+                pass
+    # A child of multiprocessing ends without the hooks of atexit; it asks for
+    # such hooks only after this one has run.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(_flush_at_exit, _finalize)
+
+
+def _finalize(at_exit: Any) -> None:
+    from multiprocessing.util import Finalize
+
+    # A low priority: after everything that may still log.
+    Finalize(None, at_exit, exitpriority=-100)
+
+
+def _end_like_a_child_of_multiprocessing() -> None:
+    """For a handler that is made in a child of multiprocessing."""
+    global _finalized
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None or _finalized == os.getpid():
+        return
+    _finalized = os.getpid()
+    _finalize(_flush_at_exit)
+
+
+_finalized: Optional[int] = None
+
+atexit.register(_flush_at_exit)
+if hasattr(os, "register_at_fork"):
+    # Only in the child: the parent need not stop for a fork, since nothing that
+    # a fork may catch half done is looked at in the child.
+    os.register_at_fork(after_in_child=_begin_in_child)
