@@ -50,7 +50,13 @@ impl Default for Inheritance {
 /// nothing among `problems`.
 pub fn read(raw: &Raw, problems: &mut Problems) -> Table {
     let mut warnings = Problems::of(problems.file());
-    let mut reader = Reader { raw, problems, warnings: &mut warnings, seen: HashMap::new() };
+    let mut reader = Reader {
+        raw,
+        problems,
+        warnings: &mut warnings,
+        seen: HashMap::new(),
+        schedules: HashMap::new(),
+    };
     let mut table = reader.table();
     reader.refuse_collisions(&table);
     table.file = problems.file().to_owned();
@@ -64,6 +70,9 @@ struct Reader<'a> {
     warnings: &'a mut Problems,
     /// The header line of each facility, by application and module.
     seen: HashMap<(&'a str, String), u32>,
+    /// The schedules so far. Many facilities share few, and one takes some
+    /// kilobytes and a while to prepare.
+    schedules: HashMap<String, Schedule>,
 }
 
 impl<'a> Reader<'a> {
@@ -111,7 +120,9 @@ impl<'a> Reader<'a> {
         self.refuse_unknown(section);
         let (app, _) = split(section);
         let named = self.named(section, app, module);
-        let rotate = self.required(section, "rotate", rotation);
+        let mut schedules = std::mem::take(&mut self.schedules);
+        let rotate = self.required(section, "rotate", |found| rotation(found, &mut schedules));
+        self.schedules = schedules;
         let backup_count = self.required(section, "backup_count", positive);
         let root = root.cloned().unwrap_or_default();
         let inheritance = Inheritance {
@@ -297,18 +308,26 @@ fn split(section: &Section) -> (&str, &str) {
     (app.trim_end(), module.trim_start())
 }
 
-fn rotation(found: Found<'_>) -> Result<Rotate, Refused> {
+fn rotation(
+    found: Found<'_>,
+    schedules: &mut HashMap<String, Schedule>,
+) -> Result<Rotate, Refused> {
     let expression = on_one_line(&found.entry.value);
     if expression.trim() == "size" {
         return Ok(Rotate::Size);
     }
-    Schedule::parse(&expression).map(Rotate::Schedule).map_err(|error| Refused {
+    if let Some(schedule) = schedules.get(&*expression) {
+        return Ok(Rotate::Schedule(schedule.clone()));
+    }
+    let schedule = Schedule::parse(&expression).map_err(|error| Refused {
         kind: Kind::BadSchedule,
         message: error.to_string(),
         remedy: "write hourly, daily, weekly, monthly, yearly, size, \
                  or minute, hour, day, month and weekday such as: 30 4 * * 1-5"
             .to_owned(),
-    })
+    })?;
+    schedules.insert(expression.into_owned(), schedule.clone());
+    Ok(Rotate::Schedule(schedule))
 }
 
 fn positive(found: Found<'_>) -> Result<u32, Refused> {
