@@ -55,7 +55,8 @@ impl Complaints {
         }
         said.insert(about, number.saturating_sub(1));
         drop(said);
-        warn!("{}", detail());
+        let detail = detail();
+        warn!("{detail}");
         let complaints = self.clone();
         self.runtime.spawn(async move {
             tokio::time::sleep(COMPLAINT_WINDOW).await;

@@ -78,6 +78,10 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
         warn!("{warning}");
     }
 
+    for passed_over in &sockets.passed_over {
+        warn!("{passed_over}; going on without it");
+    }
+
     let stats = Arc::new(Stats::new());
     let settings =
         Settings { open_files_max: config.main.open_files_max, hosts_max: config.main.hosts_max };

@@ -4,8 +4,9 @@
 //! Leaves out: accepting; this runs before privileges are dropped.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -40,6 +41,15 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    fn lacks_ipv6(&self) -> bool {
+        let BindError::Bind { address, source, .. } = self else { return false };
+        let lacking = [Errno::EADDRNOTAVAIL, Errno::EAFNOSUPPORT].map(|errno| Some(errno as i32));
+        address.ip() == IpAddr::from(Ipv6Addr::LOCALHOST)
+            && lacking.contains(&source.raw_os_error())
+    }
+}
+
 /// Sockets, bound and non-blocking.
 #[derive(Debug, Default)]
 pub struct Sockets {
@@ -47,26 +57,39 @@ pub struct Sockets {
     pub streams: Vec<(Transport, TcpListener)>,
     /// UDP ones, each with the size of its receive buffer in bytes.
     pub datagrams: Vec<(UdpSocket, usize)>,
+    /// Addresses that were passed over, because nobody could reach them.
+    pub passed_over: Vec<BindError>,
 }
 
-/// Binds every address.
+/// Binds every address. The IPv6 loopback, which is configured unless one says
+/// otherwise, is passed over on a machine without IPv6.
 ///
 /// # Errors
 /// The first one that cannot be had.
 pub fn bind(addresses: &[Listen]) -> Result<Sockets, BindError> {
     let mut sockets = Sockets::default();
     for listen in addresses {
-        let address = resolve(listen)?;
-        if listen.tls {
-            let listener = stream(Transport::Tls, address)?;
-            sockets.streams.push((Transport::Tls, listener));
-        } else {
-            let (listener, socket) = pair(address)?;
-            sockets.streams.push((Transport::Tcp, listener));
-            sockets.datagrams.push(socket);
+        match bind_one(listen, &mut sockets) {
+            Err(error) if addresses.len() > 1 && error.lacks_ipv6() => {
+                sockets.passed_over.push(error)
+            }
+            outcome => outcome?,
         }
     }
     Ok(sockets)
+}
+
+fn bind_one(listen: &Listen, sockets: &mut Sockets) -> Result<(), BindError> {
+    let address = resolve(listen)?;
+    if listen.tls {
+        let listener = stream(Transport::Tls, address)?;
+        sockets.streams.push((Transport::Tls, listener));
+    } else {
+        let (listener, socket) = pair(address)?;
+        sockets.streams.push((Transport::Tcp, listener));
+        sockets.datagrams.push(socket);
+    }
+    Ok(())
 }
 
 fn resolve(listen: &Listen) -> Result<SocketAddr, BindError> {
