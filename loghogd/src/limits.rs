@@ -97,6 +97,28 @@ pub const COMPLAINT_WINDOW: Duration = Duration::from_secs(10);
 /// are summed up together.
 pub const COMPLAINTS_MAX: usize = 256;
 
+/// Largest `pemfile` and `cacert`, in bytes: a hundred certificates. A longer
+/// one is refused when it is loaded.
+pub const CERTIFICATES_BYTES_MAX: u64 = 256 << 10;
+
+/// Largest `crl`, in bytes: a hundred thousand revocations. A longer one is
+/// refused when it is loaded.
+pub const REVOCATIONS_BYTES_MAX: u64 = 8 << 20;
+
+/// Shortest RSA key that TLS libraries of today verify with, in bits. The
+/// original's scripts made shorter ones, which are refused by name.
+pub const RSA_BITS_MIN: usize = 2048;
+
+/// How much of a serial number is shown, in bytes: the 20 that RFC 5280 allows.
+pub const SERIAL_BYTES_MAX: usize = 20;
+
+/// Days before its end from which on the server's certificate is warned of.
+pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
+
+/// Days before its end from which on an authority is warned of: every client
+/// needs a new certificate then.
+pub const AUTHORITY_WARNING_DAYS: i64 = 180;
+
 const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX <= QUEUE_BYTES_MAX);
 const _: () = assert!(PENDING_BYTES_MOVED_MAX < CHUNK_BYTES);
 const _: () = assert!(wire::limits::FRAME_BYTES_MAX as usize <= PENDING_BYTES_MAX);
