@@ -22,7 +22,7 @@ use crate::config::checked::Config;
 use crate::config::{self, Loaded};
 use crate::connections::{Connections, Transport};
 use crate::disk::LogDir;
-use crate::limits::{DESCRIPTORS_RESERVED, STOP_TIME_MAX};
+use crate::limits::{DESCRIPTORS_RESERVED, STOP_TIME_MAX, UNSYNCED_TIME_MAX};
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
 use crate::pipeline::persist::writer::{self, Ended, Settings};
@@ -83,8 +83,11 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     }
 
     let stats = Arc::new(Stats::new());
-    let settings =
-        Settings { open_files_max: config.main.open_files_max, hosts_max: config.main.hosts_max };
+    let settings = Settings {
+        open_files_max: config.main.open_files_max,
+        hosts_max: config.main.hosts_max,
+        unsynced_time_max: UNSYNCED_TIME_MAX,
+    };
     let (handover, disk) = writer::start(log_dir, settings, Arc::clone(&stats))
         .context("cannot start a thread; see the limits of processes (ulimit -u)")?;
     let runtime = Runtime::new()

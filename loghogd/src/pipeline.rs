@@ -16,6 +16,19 @@
 //! persist, whose thread writes. The only queues are the one for a lane and
 //! the one in front of persist; both make senders wait, and drop nothing.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
+
 pub mod accept;
 pub mod decode;
 pub mod gate;

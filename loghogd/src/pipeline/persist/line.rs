@@ -21,7 +21,7 @@ pub fn write_line(stamp: &Stamp, host: &str, body: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(stamp.as_bytes());
     out.extend_from_slice(b" - ");
     let host = if host.is_empty() { NO_HOST } else { host };
-    write_escaped(host, |control, out| write_escape(control, out), out);
+    write_escaped(host, write_escape, out);
     out.extend_from_slice(b" - ");
     write_body(body, out);
     out.push(b'\n');

@@ -23,8 +23,7 @@ use super::{Batch, Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::LogDir;
 use crate::limits::{
-    QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, STOP_TIME_MAX, UNSYNCED_TIME_MAX, WRITE_RETRY_MAX,
-    WRITE_RETRY_MIN,
+    QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, STOP_TIME_MAX, WRITE_RETRY_MAX, WRITE_RETRY_MIN,
 };
 use crate::stats::{Counter, Stats};
 
@@ -82,6 +81,8 @@ pub struct Settings {
     /// Hosts that a facility may have files for. Messages of one more are
     /// dropped: `hosts_too_many`.
     pub hosts_max: usize,
+    /// The longest time that a written line stays unsynced.
+    pub unsynced_time_max: Duration,
 }
 
 /// Starts the writer's thread.
@@ -193,8 +194,9 @@ impl Writer {
 
     /// When the next sync or the next attempt is due.
     fn next_due(&self) -> Option<Instant> {
+        let patience = self.settings.unsynced_time_max;
         let due = |file: &LogFile| {
-            let sync = file.unsynced_since.map(|since| since + UNSYNCED_TIME_MAX);
+            let sync = file.unsynced_since.map(|since| since + patience);
             let retry = file.trouble.as_ref().map(|trouble| trouble.retry_at);
             sync.into_iter().chain(retry).min()
         };
@@ -285,9 +287,10 @@ impl Writer {
     }
 
     fn sync_due(&mut self, now: Instant) {
+        let patience = self.settings.unsynced_time_max;
         for (path, file) in &mut self.files {
             let full = file.messages_unsynced >= u64::from(file.facility.flush_every);
-            let old = file.unsynced_since.is_some_and(|since| now >= since + UNSYNCED_TIME_MAX);
+            let old = file.unsynced_since.is_some_and(|since| now >= since + patience);
             if full || old {
                 file.sync(path, &self.stats);
             }
@@ -483,5 +486,168 @@ fn remedy(error: &io::Error) -> &'static str {
             "links are not followed: move this one away"
         }
         _ => "see the system's log for the cause",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::{self, Table};
+    use crate::pipeline::gate::Admitted;
+    use std::fs;
+    use std::path::Path;
+    use tempfile::TempDir;
+    use wire::v1::Record;
+
+    const CONF: &str = "[one]\nrotate = daily\nbackup_count = 1\n\
+                        [two]\nrotate = daily\nbackup_count = 1\nflush_every = 1000\n\
+                        [hosts]\nrotate = daily\nbackup_count = 1\nfile_per_host = yes\n";
+
+    struct Desk {
+        folder: TempDir,
+        table: Table,
+        stats: Arc<Stats>,
+        handover: Handover,
+        thread: JoinHandle<Ended>,
+    }
+
+    fn desk(settings: Settings) -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        let log_dir = LogDir::open(folder.path()).unwrap();
+        let stats = Arc::new(Stats::new());
+        let (handover, thread) = start(log_dir, settings, Arc::clone(&stats)).unwrap();
+        let table = config::read_facilities(CONF.as_bytes(), Path::new("facilities.conf")).unwrap();
+        Desk { folder, table, stats, handover, thread }
+    }
+
+    impl Desk {
+        async fn log(&self, app: &str, hostname: &str, body: &str) {
+            let mut batch = self.handover.batch();
+            let record = Record {
+                app_id: app,
+                module: "",
+                hostname,
+                body,
+                stamp: 0,
+                nsecs: 0,
+                signature: None,
+            };
+            let facility = self.table.find(app, "").unwrap();
+            batch.push(&Clock::system().stamp(), &Admitted { facility, record }).unwrap();
+            self.handover.hand_over(&mut batch).await;
+        }
+
+        fn end(self) -> (TempDir, Arc<Stats>, Ended) {
+            drop(self.handover);
+            (self.folder, self.stats, self.thread.join().unwrap())
+        }
+    }
+
+    const ROOMY: Settings = Settings {
+        open_files_max: 100,
+        hosts_max: 100,
+        unsynced_time_max: Duration::from_secs(3600),
+    };
+
+    fn bodies(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.lines().map(|line| line.rsplit_once(" - ").unwrap().1.to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn batches_reach_their_file_in_order_and_the_end_waits_for_all() {
+        let desk = desk(ROOMY);
+        for number in 0..500 {
+            desk.log("one", "h", &number.to_string()).await;
+        }
+        let (folder, stats, ended) = desk.end();
+        let expected: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+        assert_eq!(bodies(&folder.path().join("one/root.log")), expected);
+        assert_eq!(ended, Ended { messages_lost: 0 });
+        assert_eq!(stats.get(Counter::Lines), 500);
+    }
+
+    #[tokio::test]
+    async fn more_files_than_may_be_open_are_all_written() {
+        let desk = desk(Settings { open_files_max: 3, ..ROOMY });
+        for number in 0..100 {
+            desk.log("hosts", &format!("h{}", number % 20), &number.to_string()).await;
+        }
+        let (folder, ..) = desk.end();
+        for host in 0..20 {
+            let expected: Vec<String> = (0..5).map(|n| (host + 20 * n).to_string()).collect();
+            assert_eq!(bodies(&folder.path().join(format!("hosts/h{host}-root.log"))), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn hosts_that_have_files_keep_them_and_one_more_is_refused() {
+        let desk = desk(Settings { open_files_max: 1, hosts_max: 3, ..ROOMY });
+        fs::create_dir(desk.folder.path().join("hosts")).unwrap();
+        fs::write(desk.folder.path().join("hosts/old-root.log"), "").unwrap();
+        for host in ["a", "b", "c", "old", "a", "d"] {
+            desk.log("hosts", host, "x").await;
+        }
+        let (folder, stats, _) = desk.end();
+        let lines =
+            |host: &str| bodies(&folder.path().join(format!("hosts/{host}-root.log"))).len();
+        assert_eq!(["a", "b", "c", "old", "d"].map(lines), [2, 1, 0, 1, 0]);
+        assert_eq!(stats.get(Counter::HostsTooMany), 2);
+        assert_eq!(stats.get(Counter::Lines), 4);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_refuses_keeps_its_lines_and_does_not_hold_up_others() {
+        let desk = desk(ROOMY);
+        let in_the_way = desk.folder.path().join("one");
+        fs::write(&in_the_way, "").unwrap();
+        desk.log("one", "h", "first").await;
+        desk.log("one", "h", "second").await;
+        while desk.stats.get(Counter::WriteRetries) == 0 {
+            tokio::task::yield_now().await;
+        }
+        desk.log("two", "h", "meanwhile").await;
+        while desk.stats.get(Counter::Lines) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bodies(&desk.folder.path().join("two/root.log")), ["meanwhile"]);
+        fs::remove_file(&in_the_way).unwrap();
+        while desk.stats.get(Counter::Lines) < 3 {
+            tokio::task::yield_now().await;
+        }
+        let (folder, _, ended) = desk.end();
+        assert_eq!(bodies(&folder.path().join("one/root.log")), ["first", "second"]);
+        assert_eq!(ended.messages_lost, 0);
+    }
+
+    #[tokio::test]
+    async fn what_no_file_takes_until_the_end_is_counted_as_lost() {
+        let desk = desk(ROOMY);
+        fs::write(desk.folder.path().join("one"), "").unwrap();
+        desk.log("one", "h", "x").await;
+        let (_folder, stats, ended) = desk.end();
+        assert_eq!((ended.messages_lost, stats.get(Counter::LinesLost)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn flush_every_one_syncs_each_round_and_a_larger_one_waits() {
+        let desk = desk(ROOMY);
+        desk.log("one", "h", "x").await;
+        while desk.stats.get(Counter::Syncs) == 0 {
+            tokio::task::yield_now().await;
+        }
+        desk.log("two", "h", "x").await;
+        while desk.stats.get(Counter::Lines) < 2 {
+            tokio::task::yield_now().await;
+        }
+        // A round later the second file is written, and still not synced.
+        desk.log("one", "h", "y").await;
+        while desk.stats.get(Counter::Syncs) < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(desk.stats.get(Counter::Syncs), 2);
+        let (_folder, stats, _) = desk.end();
+        assert_eq!(stats.get(Counter::Syncs), 3, "the end syncs what is left");
     }
 }
