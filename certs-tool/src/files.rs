@@ -62,8 +62,8 @@ pub enum FileError {
 /// Who may read a published file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Its owner only: 0600. Group read permission that somebody gave to the
-    /// file that it replaces is kept, so that a daemon in that group still starts.
+    /// Its owner only: 0600. Where the file that it replaces was for its owner
+    /// and group (0640), it stays so, and a daemon in that group still starts.
     Owner,
     /// Everybody: 0644.
     Everybody,
@@ -176,7 +176,8 @@ fn give_away(file: &File, old: Option<&Metadata>) -> io::Result<()> {
 
 fn mode(audience: Audience, old: Option<&Metadata>) -> u32 {
     match audience {
-        Audience::Owner => 0o600 | (old.map_or(0, |old| old.mode()) & 0o040),
+        Audience::Owner if old.is_some_and(|old| old.mode() & 0o077 == 0o040) => 0o640,
+        Audience::Owner => 0o600,
         Audience::Everybody => 0o644,
     }
 }
@@ -225,13 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn group_read_permission_survives_replacing_and_nothing_else_does() {
+    fn a_group_that_was_let_in_alone_stays_and_the_world_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        fs::write(&path, b"old").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        publish(&path, b"new", Audience::Owner, Existing::Replace).unwrap();
-        assert_eq!(mode_of(&path), 0o640);
+        for (before, after) in [(0o640, 0o640), (0o600, 0o600), (0o644, 0o600), (0o666, 0o600)] {
+            fs::write(&path, b"old").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+            publish(&path, b"new", Audience::Owner, Existing::Replace).unwrap();
+            assert_eq!(mode_of(&path), after, "from {before:o}");
+        }
     }
 
     #[test]
