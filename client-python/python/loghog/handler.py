@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import weakref
-from typing import Any, Final, Mapping, Optional, TypedDict, Union
+from typing import Any, Final, Mapping, Optional, TypedDict, Union, cast
 
 from ._loghog import Client
 
@@ -145,7 +145,8 @@ class LoghogHandler(logging.Handler):
         if self.print_debug:
             _print(f"a message of {record.name!r} cannot be sent: {sys.exc_info()[1]!r}")
 
-    def flush(self, timeout: Optional[float] = None) -> bool:
+    # logging's own flush() returns nothing; nobody can mind an answer.
+    def flush(self, timeout: Optional[float] = None) -> bool:  # type: ignore[override]
         """Waits until all that was logged before is in the kernel's hands.
         False when that takes longer than `timeout` seconds."""
         limit = self.flush_timeout if timeout is None else timeout
@@ -171,7 +172,8 @@ class LoghogHandler(logging.Handler):
         """What became of the messages so far."""
         stats = self._client.stats()
         stats["enqueued"] += self._unformattable
-        return Stats(dropped_unformattable=self._unformattable, **stats)  # type: ignore[typeddict-item]
+        stats["dropped_unformattable"] = self._unformattable
+        return cast(Stats, stats)
 
     def _flush(self, limit: float, unreachable_limit: float) -> bool:
         ending = _ending

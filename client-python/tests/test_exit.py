@@ -1,0 +1,184 @@
+"""The end of a program: what was logged arrives, and nobody waits for ever."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+from harness import PATIENCE, Server, bodies, program, succeeded
+
+START = """
+import logging, sys, threading, time
+from loghog import LoghogHandler
+handler = LoghogHandler("app", "127.0.0.1", int(sys.argv[1]))
+logger = logging.getLogger("web")
+logger.setLevel(logging.INFO)
+logger.addHandler(handler)
+"""
+
+
+def run(source, server):
+    started = time.monotonic()
+    done = program(START + textwrap.dedent(source), server.port)
+    return done, time.monotonic() - started
+
+
+def test_a_program_that_just_ends_loses_nothing(server):
+    done, _ = run('[logger.info("%d", number) for number in range(5000)]', server)
+    succeeded(done)
+    assert bodies(server.wait_for(5_000)) == [str(number) for number in range(5_000)]
+
+
+def test_a_program_that_ends_by_an_exception_loses_nothing(server):
+    done, _ = run('logger.info("last words")\nraise RuntimeError("broken")', server)
+    assert done.returncode == 1 and "broken" in done.stderr
+    assert bodies(server.wait_for(1)) == ["last words"]
+
+
+def test_what_is_logged_while_the_program_ends_arrives(server):
+    """A hook registered before ours runs after it."""
+    succeeded(
+        program(
+            """
+            import atexit, logging, sys
+            logger = logging.getLogger("web")
+            atexit.register(lambda: logger.warning("last"))
+            from loghog import LoghogHandler
+            logger.addHandler(LoghogHandler("app", "127.0.0.1", int(sys.argv[1])))
+            logger.warning("first")
+            """,
+            server.port,
+        )
+    )
+    assert bodies(server.wait_for(2)) == ["first", "last"]
+
+
+def test_without_a_server_a_program_ends_within_the_limit(nobody):
+    done, took = run('logger.info("lost")', nobody)
+    succeeded(done)
+    assert done.stdout == done.stderr == ""
+    # A second, and time for a busy machine to start Python.
+    assert took < 15, took
+
+
+def test_many_handlers_without_a_server_wait_together(nobody):
+    source = """
+        for number in range(20):
+            logger.addHandler(LoghogHandler("app", "127.0.0.1", int(sys.argv[1])))
+        logger.info("lost")
+    """
+    done, took = run(source, nobody)
+    succeeded(done)
+    assert took < 15, took
+
+
+def test_with_a_server_that_does_not_read_a_program_ends_within_the_limit():
+    with Server(read=False) as server:
+        done, took = run('[logger.info("x" * 100_000) for number in range(400)]', server)
+    succeeded(done)
+    assert took < 20, took
+
+
+def test_ctrl_c_ends_the_wait_at_the_end():
+    with Server(read=False) as server:
+        source = START + '[logger.info("x" * 100_000) for _ in range(400)]\nprint("x", flush=True)'
+        running = subprocess.Popen(
+            [sys.executable, "-c", source, str(server.port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with running:
+            assert running.stdout.readline() == b"x\n"
+            started = time.monotonic()
+            while running.poll() is None and time.monotonic() - started < PATIENCE:
+                running.send_signal(signal.SIGINT)
+                time.sleep(0.05)
+            took = time.monotonic() - started
+    # Five seconds would be the limit without a Ctrl-C.
+    assert took < 4, took
+
+
+def test_ctrl_c_ends_a_flush(nobody):
+    source = START + textwrap.dedent(
+        """
+        logger.info("lost")
+        print("x", flush=True)
+        try:
+            handler.flush(1000)
+        except KeyboardInterrupt:
+            handler.flush_timeout = 0
+            sys.exit(7)
+        """
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", source, str(nobody.port)], stdout=subprocess.PIPE
+    )
+    with running:
+        assert running.stdout.readline() == b"x\n"
+        # Between the print and the flush an interrupt ends the program as well.
+        while running.poll() is None:
+            time.sleep(0.2)
+            running.send_signal(signal.SIGINT)
+        assert running.wait(PATIENCE) in (7, -signal.SIGINT, 1)
+
+
+def test_a_signal_that_the_program_waits_for_is_not_taken_by_our_thread(server):
+    source = START + textwrap.dedent(
+        """
+        import os, signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        logger.info("the thread runs")
+        assert handler.flush()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert signal.sigwait([signal.SIGUSR1]) == signal.SIGUSR1
+        """
+    )
+    succeeded(program(source, server.port))
+    # And when the thread was there before the program blocked the signal.
+    blocked_late = source.replace(
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n", ""
+    ).replace(
+        "os.kill", "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\nos.kill", 1
+    )
+    succeeded(program(blocked_late, server.port))
+
+
+def test_a_handler_nobody_holds_any_more_still_sends(server):
+    done, _ = run(
+        """
+        logger.info("before")
+        logger.removeHandler(handler)
+        del handler
+        time.sleep(0)
+        other = LoghogHandler("app", "127.0.0.1", int(sys.argv[1]))
+        logger.addHandler(other)
+        logger.info("after")
+        assert other.flush()
+        """,
+        server,
+    )
+    succeeded(done)
+    assert sorted(bodies(server.wait_for(2))) == ["after", "before"]
+
+
+def test_flush_without_a_server_gives_up_in_time(nobody, logger_for):
+    logger = logger_for(nobody)
+    logger.info("lost")
+    started = time.monotonic()
+    assert logger.handlers[0].flush(0.3) is False
+    assert 0.3 <= time.monotonic() - started < 10
+
+
+def test_logging_shutdown_waits_once_not_twice(nobody):
+    done, took = run(
+        """
+        handler.flush_timeout = 2.0
+        logger.info("lost")
+        started = time.monotonic()
+        logging.shutdown()
+        print(time.monotonic() - started)
+        """,
+        nobody,
+    )
+    assert 1.5 < float(succeeded(done).stdout) < 3.5, took

@@ -1,0 +1,49 @@
+"""The wheel's types, as a program's own check sees them."""
+
+import subprocess
+import sys
+
+import pytest
+
+SAMPLE = """
+import logging
+from pathlib import Path
+from loghog import LoghogHandler, SslInfo, Stats
+
+files: SslInfo = {"pemfile": Path("web.pem"), "cacert": "ca.cert", "check_hostname": False}
+handler: logging.Handler = LoghogHandler("app")
+other = LoghogHandler(
+    "app", host="logs", port=5577, stream=True, secret=b"s", compression=True,
+    hostname=None, ssl_info=files, max_buffer_size=10, print_debug=True,
+)
+stats: Stats = other.stats()
+lost: int = stats["dropped_queue_full"] + stats["dropped_unformattable"]
+done: bool = other.flush(timeout=1.5)
+logging.getLogger().addHandler(other)
+other.close()
+"""
+
+WRONG = """
+from loghog import LoghogHandler
+LoghogHandler(5)
+LoghogHandler("app", port="5566")
+LoghogHandler("app").stats()["lost"]
+"""
+
+
+def mypy(path):
+    return subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=path.parent,
+    )
+
+
+def test_a_strict_check_passes_and_mistakes_are_found(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "sample.py").write_text(SAMPLE)
+    right = mypy(tmp_path / "sample.py")
+    assert right.returncode == 0, right.stdout
+    (tmp_path / "wrong.py").write_text(WRONG)
+    assert "Found 3 errors" in mypy(tmp_path / "wrong.py").stdout
