@@ -51,7 +51,7 @@ fn a_port_in_use_is_named_with_its_remedy() {
     let address = taken.local_addr().unwrap().to_string();
     let scenario = Scenario::new().option("server", "listen_ipv4", &address);
     let stopped = scenario.site().try_start().expect_err("the port is taken");
-    assert_eq!(stopped.status.code(), Some(70));
+    assert_eq!(stopped.status.code(), Some(78));
     assert!(stopped.said.contains(&address), "{}", stopped.said);
     assert!(stopped.said.contains("another program listens there"), "{}", stopped.said);
 }
@@ -63,7 +63,7 @@ fn a_log_folder_that_cannot_be_written_is_named_with_its_remedy() {
     std::fs::remove_dir(&log_dir).unwrap();
     std::fs::write(&log_dir, "a file in its place").unwrap();
     let stopped = site.try_start().expect_err("a file is no folder");
-    assert_eq!(stopped.status.code(), Some(70));
+    assert_eq!(stopped.status.code(), Some(78));
     let shown = log_dir.to_string_lossy().into_owned();
     assert!(stopped.said.contains(&shown) && stopped.said.contains("logdir"), "{}", stopped.said);
 }
@@ -74,7 +74,7 @@ fn missing_certificates_are_named_with_their_remedy() {
     let site = Scenario::new().tls(&authority).site();
     std::fs::remove_file(site.folder().join("etc/loghog-server.pem")).unwrap();
     let stopped = site.try_start().expect_err("there is no certificate");
-    assert_ne!(stopped.status.code(), Some(0));
+    assert_eq!(stopped.status.code(), Some(78));
     assert!(stopped.said.contains("loghog-server.pem"), "{}", stopped.said);
     assert!(stopped.said.contains("loghog-server-cert"), "the remedy: {}", stopped.said);
 }
@@ -84,13 +84,13 @@ fn a_log_folder_takes_one_daemon() {
     let first = Scenario::new().start();
     let second = first.site().command().output().unwrap();
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert_eq!(second.status.code(), Some(70), "{said}");
+    assert_eq!(second.status.code(), Some(78), "{said}");
     assert!(said.contains("loghogd.pid") && said.contains("stop it first"), "{said}");
 
     // With another pid file they would still meet in the log folder.
     let other = first.site().command().args(["--pid", "other.pid"]).output().unwrap();
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert_eq!(other.status.code(), Some(70), "{said}");
+    assert_eq!(other.status.code(), Some(78), "{said}");
     assert!(said.contains(&*first.site().log_dir().to_string_lossy()), "{said}");
 
     let mut socket = TcpStream::connect(first.tcp()).unwrap();
@@ -143,7 +143,7 @@ fn a_failed_start_in_the_background_is_told_in_the_foreground() {
     let site =
         Scenario::new().argument("--daemon").option("server", "listen_ipv4", &address).site();
     let output = site.command().output().unwrap();
-    assert_eq!(output.status.code(), Some(70));
+    assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
 }
 

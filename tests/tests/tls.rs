@@ -2,10 +2,11 @@
 //! of each other one who it was, why, and what to do.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use loghog_tests::certs::{Authority, Identity};
 use loghog_tests::frames::frame;
-use loghog_tests::tls::{TlsStream, connect, connect_with, is_refused};
+use loghog_tests::tls::{TlsStream, connect, connect_saying, connect_with, is_refused};
 use loghog_tests::{Daemon, Scenario};
 use rustls::version::{TLS12, TLS13};
 
@@ -28,6 +29,33 @@ fn both_versions_with_a_good_certificate_get_in_and_get_no_tickets() {
     }
     let stats = daemon.stop().stats();
     assert_eq!((stats["records"], stats["certificate_refused"]), (2, 0));
+}
+
+#[test]
+fn no_message_waits_inside_tls_for_the_next_one() {
+    let authority = Authority::new();
+    let client = authority.client("web-1");
+    let daemon = Scenario::new().tls(&authority).start();
+    let ca = authority.certificate();
+    for count in 1..=20 {
+        let first = frame("plain", "", "h", "said with the end of the handshake");
+        let _open = connect_saying(daemon.tls(), &ca, &client, &first).unwrap();
+        daemon.wait_for_records("plain/root.log", count);
+    }
+    // The end of a long message and a short one come in one record.
+    let mut stream = connect(daemon.tls(), &ca, Some(&client)).unwrap();
+    let long = frame("plain", "web", "h", &"long ".repeat(10_000));
+    let short = frame("plain", "web", "h", "short");
+    let (begin, end) = long.split_at(long.len() - 1000);
+    for count in 1..=5 {
+        stream.write_all(begin).unwrap();
+        stream.flush().unwrap();
+        // Long enough for the daemon to have read it, mostly.
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(&[end, &short].concat()).unwrap();
+        stream.flush().unwrap();
+        daemon.wait_for_records("plain/web.log", 2 * count);
+    }
 }
 
 #[test]
