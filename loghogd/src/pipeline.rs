@@ -145,7 +145,7 @@ impl Road {
             tokio::spawn(async move {
                 match transport {
                     Transport::Tls => road.serve_tls(stream, peer, seat).await,
-                    _ => road.serve(Stream::Tcp(stream), peer, seat).await,
+                    _ => road.serve(Stream::tcp(stream), peer, seat).await,
                 }
             });
         };
@@ -168,7 +168,7 @@ impl Road {
         match outcome {
             Ok(stream) => {
                 seat.prove();
-                self.serve(Stream::Tls(Box::new(stream)), peer, seat).await;
+                self.serve(Stream::tls(stream), peer, seat).await;
             }
             Err(error) => match error.counter() {
                 Some(counter) => self.refuse(&peer, counter, 1, &error.to_string()),

@@ -20,11 +20,14 @@ pub(crate) enum JsonError {
     TooDeep,
 }
 
-/// A string as it stands between its quotes.
+/// A string as it stands between its quotes. An enum, because a flag beside
+/// the text would leave a hole that is slow to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Text<'a> {
-    pub(crate) raw: &'a str,
-    pub(crate) escaped: bool,
+pub(crate) enum Text<'a> {
+    /// It means what it is.
+    Plain(&'a str),
+    /// It has escapes: see [`unescape`].
+    Escaped(&'a str),
 }
 
 /// The value of a member, as far as a record needs it.
@@ -38,10 +41,48 @@ pub(crate) enum Value<'a> {
     Other,
 }
 
+/// Takes an object apart whose layout is known. Every step says whether the
+/// text goes on as expected; if one does not, [`object`] is to read it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected<'a> {
+    rest: Reader<'a>,
+}
+
+impl<'a> Expected<'a> {
+    pub(crate) fn new(text: &'a str) -> Expected<'a> {
+        Expected { rest: Reader { text, at: 0 } }
+    }
+
+    /// Steps over `literal`.
+    #[inline]
+    pub(crate) fn literal(&mut self, literal: &str) -> Option<()> {
+        let found = self.rest.bytes().starts_with(literal.as_bytes());
+        self.rest.at += if found { literal.len() } else { 0 };
+        found.then_some(())
+    }
+
+    /// Steps over a string.
+    #[inline]
+    pub(crate) fn text(&mut self) -> Option<Value<'a>> {
+        self.rest.string().ok().map(Value::Text)
+    }
+
+    /// Steps over a number.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Option<Value<'a>> {
+        self.rest.number().ok()
+    }
+
+    /// Is there nothing more?
+    pub(crate) fn end(self) -> Option<()> {
+        (self.rest.at == self.rest.text.len()).then_some(())
+    }
+}
+
 /// Calls `member` with each member of the object that `text` is.
 pub(crate) fn object<'a>(
     text: &'a str,
-    mut member: impl FnMut(Text<'a>, Value<'a>),
+    member: impl FnMut(Text<'a>, Value<'a>),
 ) -> Result<(), JsonError> {
     let mut reader = Reader { text, at: 0 };
     reader.white_space();
@@ -50,14 +91,14 @@ pub(crate) fn object<'a>(
         reader.end()?;
         return Err(JsonError::NotAnObject);
     }
-    reader.members(1, &mut member)?;
+    reader.members(1, member)?;
     reader.end()
 }
 
-/// Appends what the string `text` means to `out`. Lone surrogates, which have
-/// no meaning in UTF-8, become U+FFFD.
-pub(crate) fn unescape(text: Text<'_>, out: &mut String) {
-    let mut rest = text.raw;
+/// Appends what a string with escapes means to `out`. Lone surrogates, which
+/// have no meaning in UTF-8, become U+FFFD.
+pub(crate) fn unescape(escaped: &str, out: &mut String) {
+    let mut rest = escaped;
     while let Some((plain, escape)) = rest.split_once('\\') {
         out.push_str(plain);
         let mut chars = escape.chars();
@@ -109,6 +150,7 @@ fn four_hex_digits(text: &str) -> Option<(u32, &str)> {
     Some((u32::from_str_radix(digits, 16).ok()?, rest))
 }
 
+#[derive(Clone, Copy, Debug)]
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -118,7 +160,7 @@ impl<'a> Reader<'a> {
     fn members(
         &mut self,
         depth: u32,
-        member: &mut dyn FnMut(Text<'a>, Value<'a>),
+        mut member: impl FnMut(Text<'a>, Value<'a>),
     ) -> Result<(), JsonError> {
         self.expect(b'{')?;
         self.white_space();
@@ -145,7 +187,7 @@ impl<'a> Reader<'a> {
             Some(b'"') => Ok(Value::Text(self.string()?)),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b'{') => {
-                self.members(deeper(depth)?, &mut |_, _| ())?;
+                self.members(deeper(depth)?, pass_over)?;
                 Ok(Value::Other)
             }
             Some(b'[') => {
@@ -191,24 +233,17 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let rest = self.bytes();
-            let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
-                self.at = self.text.len();
-                return Err(self.syntax());
-            };
-            let plain = rest.get(..length).unwrap_or(rest);
-            // Branch-free, so that the compiler checks many bytes at a time.
-            if plain.iter().fold(false, |found, &byte| found | (byte < 0x20)) {
-                return Err(self.syntax());
-            }
-            self.at += length;
-            if self.take(b'"') {
-                let raw = self.text.get(start..self.at - 1).unwrap_or("");
-                return Ok(Text { raw, escaped });
+            self.at += plain_bytes(self.bytes());
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.syntax()),
             }
             escaped = true;
-            self.escape()?;
         }
+        let raw = self.text.get(start..self.at).unwrap_or("");
+        self.at += 1;
+        Ok(if escaped { Text::Escaped(raw) } else { Text::Plain(raw) })
     }
 
     fn escape(&mut self) -> Result<(), JsonError> {
@@ -228,12 +263,8 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Result<Value<'a>, JsonError> {
-        let start = self.at;
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        let end = self.at;
+        let negative = self.take(b'-');
+        let integer = if self.take(b'0') { Some(0) } else { self.digits()? };
         let mut whole = true;
         if self.take(b'.') {
             whole = false;
@@ -249,16 +280,21 @@ impl<'a> Reader<'a> {
         if !whole {
             return Ok(Value::Other);
         }
-        match self.text.get(start..end).unwrap_or("").parse() {
-            Ok(integer) => Ok(Value::Integer(integer)),
-            Err(_) => Ok(Value::HugeInteger),
-        }
+        // Counted downwards, because i64 reaches one further there.
+        let value = if negative { integer } else { integer.and_then(i64::checked_neg) };
+        Ok(value.map_or(Value::HugeInteger, Value::Integer))
     }
 
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let count = self.bytes().iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        if count == 0 { Err(self.syntax()) } else { Ok(()) }
+    /// One digit or more: their value, negated; none when it is too large.
+    fn digits(&mut self) -> Result<Option<i64>, JsonError> {
+        let start = self.at;
+        let mut value = Some(0_i64);
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            let digit = i64::from(digit - b'0');
+            value = value.and_then(|value| value.checked_mul(10)?.checked_sub(digit));
+            self.at += 1;
+        }
+        if self.at == start { Err(self.syntax()) } else { Ok(value) }
     }
 
     fn white_space(&mut self) {
@@ -295,6 +331,44 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// How many bytes it is to the first quote, backslash or control character.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    /// Most strings of a record are shorter than this; for them a call that
+    /// prepares wide registers is not worth its while.
+    const SHORT_BYTES: usize = 32;
+    let mut at = 0;
+    while at < SHORT_BYTES {
+        let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) else { break };
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let plain = rest.get(..length).unwrap_or(rest);
+    // Without branches, so that the compiler looks at many bytes at a time.
+    let control = plain.iter().fold(false, |found, &byte| found | (byte < 0x20));
+    let control = if control { plain.iter().position(|&byte| byte < 0x20) } else { None };
+    at + control.unwrap_or(length)
+}
+
+/// Marks, among eight bytes, a quote, a backslash or a control character by
+/// its highest bit. Bytes behind the first one marked may be marked wrongly
+/// (Bit Twiddling Hacks, "Determine if a word has a byte less than n").
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = is_zero(word ^ (ONES * b'"' as u64));
+    let backslash = is_zero(word ^ (ONES * b'\\' as u64));
+    (control | quote | backslash) & HIGHS
+}
+
+fn pass_over(_: Text<'_>, _: Value<'_>) {}
+
 fn deeper(depth: u32) -> Result<u32, JsonError> {
     if depth >= JSON_DEPTH_MAX { Err(JsonError::TooDeep) } else { Ok(depth + 1) }
 }
@@ -306,18 +380,20 @@ mod tests {
 
     fn members(text: &str) -> Result<Vec<(String, String)>, JsonError> {
         let mut seen = Vec::new();
-        object(text, |name, value| {
+        let meaning = |text| {
             let mut decoded = String::new();
-            unescape(name, &mut decoded);
+            match text {
+                Text::Plain(text) => decoded.push_str(text),
+                Text::Escaped(text) => unescape(text, &mut decoded),
+            }
+            decoded
+        };
+        object(text, |name, value| {
             let value = match value {
-                Value::Text(text) => {
-                    let mut decoded = String::new();
-                    unescape(text, &mut decoded);
-                    decoded
-                }
+                Value::Text(text) => meaning(text),
                 other => format!("{other:?}"),
             };
-            seen.push((decoded, value));
+            seen.push((meaning(name), value));
         })?;
         Ok(seen)
     }
@@ -362,6 +438,18 @@ mod tests {
             "{\"a\\",
         ] {
             assert!(matches!(members(text), Err(JsonError::Syntax { .. })), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_special_byte_is_found_wherever_it_stands(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'\\'), any::<u8>(), b'a'..b'z'], 0..100),
+            plain in 0..80_usize,
+        ) {
+            let bytes = [vec![b'x'; plain], bytes].concat();
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+            prop_assert_eq!(plain_bytes(&bytes), bytes.iter().position(special).unwrap_or(bytes.len()));
         }
     }
 

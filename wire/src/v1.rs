@@ -23,7 +23,7 @@ use std::ops::Range;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use crate::frame::{self, FRAME_BYTES_MAX, Flags, HEADER_BYTES};
-use crate::json::{self, JsonError, Text, Value};
+use crate::json::{self, Expected, JsonError, Text, Value};
 use crate::signature::{Decimal, Key, Signed};
 
 /// One message. Its strings are borrowed from the payload, or from the
@@ -117,14 +117,10 @@ pub fn decode<'a>(payload: &'a [u8], scratch: &'a mut Scratch) -> Result<Record<
     let text = std::str::from_utf8(payload)
         .map_err(|error| RecordError::NotUtf8 { at: error.valid_up_to() })?;
     scratch.text.clear();
-    let mut fields = Fields::default();
-    json::object(text, |name, value| fields.set(name, value, &mut scratch.text)).map_err(
-        |error| match error {
-            JsonError::Syntax { at } => RecordError::NotJson { at },
-            JsonError::NotAnObject => RecordError::NotAnObject,
-            JsonError::TooDeep => RecordError::TooDeep,
-        },
-    )?;
+    let fields = match Fields::in_usual_order(text) {
+        Some(fields) => fields,
+        None => Fields::in_any_order(text, &mut scratch.text)?,
+    };
     match fields.version.integer("version")? {
         1 => {}
         other => return Err(RecordError::Version(other)),
@@ -164,12 +160,14 @@ enum Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(text: Text<'a>, scratch: &mut String) -> Place<'a> {
-        if !text.escaped {
-            return Place::Payload(text.raw);
+        match text {
+            Text::Plain(text) => Place::Payload(text),
+            Text::Escaped(text) => {
+                let start = scratch.len();
+                json::unescape(text, scratch);
+                Place::Scratch(start..scratch.len())
+            }
         }
-        let start = scratch.len();
-        json::unescape(text, scratch);
-        Place::Scratch(start..scratch.len())
     }
 
     fn text(self, scratch: &'a str) -> &'a str {
@@ -181,7 +179,7 @@ impl<'a> Place<'a> {
 }
 
 /// The last value seen of each field.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Fields<'a> {
     version: Field<'a>,
     app_id: Field<'a>,
@@ -194,30 +192,67 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The layout that our own clients write, and the original's under Python
+    /// 3: the fields in one order, with one blank behind each colon and
+    /// comma. It is known in advance, so it is compared instead of read.
+    fn in_usual_order(text: &'a str) -> Option<Fields<'a>> {
+        let mut expected = Expected::new(text);
+        let mut fields = Fields { version: Field(Some(Value::Integer(1))), ..Fields::default() };
+        expected.literal("{\"version\": 1, \"app_id\": ")?;
+        fields.app_id = Field(Some(expected.text()?));
+        expected.literal(", \"module\": ")?;
+        fields.module = Field(Some(expected.text()?));
+        expected.literal(", \"stamp\": ")?;
+        fields.stamp = Field(Some(expected.number()?));
+        expected.literal(", \"nsecs\": ")?;
+        fields.nsecs = Field(Some(expected.number()?));
+        expected.literal(", \"hostname\": ")?;
+        fields.hostname = Field(Some(expected.text()?));
+        expected.literal(", \"body\": ")?;
+        fields.body = Field(Some(expected.text()?));
+        if expected.literal(", \"signature\": ").is_some() {
+            fields.signature = Field(Some(expected.text()?));
+        }
+        expected.literal("}")?;
+        expected.end()?;
+        Some(fields)
+    }
+
+    fn in_any_order(text: &'a str, scratch: &mut String) -> Result<Fields<'a>, RecordError> {
+        let mut fields = Fields::default();
+        let read = json::object(text, |name, value| fields.set(name, value, scratch));
+        read.map(|()| fields).map_err(|error| match error {
+            JsonError::Syntax { at } => RecordError::NotJson { at },
+            JsonError::NotAnObject => RecordError::NotAnObject,
+            JsonError::TooDeep => RecordError::TooDeep,
+        })
+    }
+
     fn set(&mut self, name: Text<'a>, value: Value<'a>, scratch: &mut String) {
-        let name = if name.escaped {
-            scratch.clear();
-            json::unescape(name, scratch);
-            scratch.as_str()
-        } else {
-            name.raw
+        let name = match name {
+            Text::Plain(name) => name.as_bytes(),
+            Text::Escaped(name) => {
+                scratch.clear();
+                json::unescape(name, scratch);
+                scratch.as_bytes()
+            }
         };
         let field = match name {
-            "version" => &mut self.version,
-            "app_id" => &mut self.app_id,
-            "module" => &mut self.module,
-            "stamp" => &mut self.stamp,
-            "nsecs" => &mut self.nsecs,
-            "hostname" => &mut self.hostname,
-            "body" => &mut self.body,
-            "signature" => &mut self.signature,
+            b"version" => &mut self.version,
+            b"app_id" => &mut self.app_id,
+            b"module" => &mut self.module,
+            b"stamp" => &mut self.stamp,
+            b"nsecs" => &mut self.nsecs,
+            b"hostname" => &mut self.hostname,
+            b"body" => &mut self.body,
+            b"signature" => &mut self.signature,
             _ => return,
         };
         field.0 = Some(value);
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Field<'a>(Option<Value<'a>>);
 
 impl<'a> Field<'a> {
@@ -439,6 +474,29 @@ mod tests {
             prop_assert_eq!(decoded.signature.is_some(), key.is_some());
             if let (Some(key), Some(signature)) = (key, decoded.signature) {
                 prop_assert!(key.verify(&decoded.signed(), signature));
+            }
+        }
+
+        #[test]
+        fn the_usual_order_is_read_as_any_other(
+            body in "(?s).{0,40}", module in "[a-z\"\\\\]{0,8}", stamp in any::<i64>(), signed in any::<bool>(),
+            change in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let record = Record { module: &module, body: &body, stamp, ..HELLO };
+            let key = signed.then(|| Key::new(b"s"));
+            let mut json = Vec::new();
+            write_json(&record, key.as_ref(), &mut json);
+            if let Some((place, byte)) = change {
+                let place = place.index(json.len());
+                json[place] = byte;
+            }
+            if let Ok(text) = std::str::from_utf8(&json) {
+                let usual = Fields::in_usual_order(text);
+                let any = Fields::in_any_order(text, &mut String::new());
+                prop_assert!(usual.is_some() || change.is_some());
+                if let Some(usual) = usual {
+                    prop_assert_eq!(Ok(usual), any);
+                }
             }
         }
 

@@ -17,7 +17,9 @@ pub mod udp;
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
@@ -25,23 +27,41 @@ use tokio_rustls::server::TlsStream;
 
 /// A connection that frames come from.
 #[derive(Debug)]
-pub enum Stream {
-    /// In the clear.
+pub struct Stream {
+    wire: Wire,
+    /// There may be more, of which the socket knows nothing, because TLS has
+    /// already taken it from there.
+    more: bool,
+}
+
+#[derive(Debug)]
+enum Wire {
     Tcp(TcpStream),
-    /// Inside TLS, both sides verified.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>, Arc<Woken>),
 }
 
 impl Stream {
+    /// A connection in the clear.
+    pub fn tcp(stream: TcpStream) -> Stream {
+        Stream { wire: Wire::Tcp(stream), more: false }
+    }
+
+    /// A connection inside TLS, both sides verified.
+    pub fn tls(stream: TlsStream<TcpStream>) -> Stream {
+        // The peer may have sent its first messages with its handshake.
+        Stream { wire: Wire::Tls(Box::new(stream), Arc::default()), more: true }
+    }
+
     /// Waits until there is something to read, or the connection has ended.
     /// No buffer is needed to wait, so an idle connection costs next to nothing.
     ///
     /// # Errors
     /// What the system says of the socket.
     pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.readable().await,
-            Stream::Tls(stream) => stream.get_ref().0.readable().await,
+        match &self.wire {
+            _ if self.more => Ok(()),
+            Wire::Tcp(stream) => stream.readable().await,
+            Wire::Tls(stream, _) => stream.get_ref().0.readable().await,
         }
     }
 
@@ -51,18 +71,40 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` when there is nothing; else what the system or TLS says.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.try_read(buffer),
-            Stream::Tls(stream) => read_records(stream, buffer),
+        match &mut self.wire {
+            Wire::Tcp(stream) => stream.try_read(buffer),
+            Wire::Tls(stream, woken) => {
+                let outcome = read_records(stream, woken, buffer);
+                let full = outcome.as_ref().is_ok_and(|bytes| *bytes == buffer.len());
+                self.more = full || woken.0.load(Ordering::Relaxed);
+                outcome
+            }
         }
+    }
+}
+
+/// Notes that the stream asks to be read again at once.
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
 /// Reads as many TLS records as are there and fit. One call of the stream
 /// yields one record at most.
-fn read_records(stream: &mut TlsStream<TcpStream>, buffer: &mut [u8]) -> io::Result<usize> {
-    // Waking is `readable`'s business, which looks at the socket itself.
-    let mut context = Context::from_waker(Waker::noop());
+fn read_records(
+    stream: &mut TlsStream<TcpStream>,
+    woken: &Arc<Woken>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    // Waking is `readable`'s business, which looks at the socket itself; only
+    // a wake during the call counts, by which the runtime cuts a turn short.
+    woken.0.store(false, Ordering::Relaxed);
+    let waker = Waker::from(Arc::clone(woken));
+    let mut context = Context::from_waker(&waker);
     let mut filled = ReadBuf::new(buffer);
     while filled.remaining() > 0 {
         let before = filled.filled().len();
