@@ -48,7 +48,8 @@ def logger_for():
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     """ca.cert, server.pem (localhost, 127.0.0.1), other.pem (logs.example.org)
-    and client.pem; ca2.cert and stranger.pem are of another CA."""
+    and client.pem; ca2.cert and stranger.pem are of another CA; old.pem is of
+    X.509 v1, as the original's scripts made them."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments):
@@ -62,7 +63,7 @@ def certificates(tmp_path_factory):
         )
 
     def leaf(ca, name, extensions):
-        (folder / "extensions").write_text(extensions)
+        (folder / "extensions").write_text(extensions or "")
         openssl(
             *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-subj", f"/CN={name}", "-keyout", "leaf.key", "-out", "leaf.csr"),
@@ -70,7 +71,8 @@ def certificates(tmp_path_factory):
         openssl(
             *("x509", "-req", "-in", "leaf.csr", "-CA", f"{ca}.cert", "-CAkey", f"{ca}.key"),
             *("-set_serial", str(next(_numbers) + 1), "-days", "2"),
-            *("-extfile", "extensions", "-out", "leaf.cert"),
+            *(("-extfile", "extensions") if extensions else ()),
+            *("-out", "leaf.cert"),
         )
         key, certificate = (folder / "leaf.key").read_text(), (folder / "leaf.cert").read_text()
         (folder / f"{name}.pem").write_text(key + certificate)
@@ -82,4 +84,5 @@ def certificates(tmp_path_factory):
     leaf("ca", "other", server + "DNS:logs.example.org")
     leaf("ca", "client", "extendedKeyUsage=clientAuth")
     leaf("ca2", "stranger", "extendedKeyUsage=clientAuth")
+    leaf("ca", "old", None)
     return folder

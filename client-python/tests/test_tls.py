@@ -89,3 +89,18 @@ def test_a_key_of_another_certificate_is_refused_at_once(certificates, logger_fo
         arguments = options(certificates)
         arguments["ssl_info"]["pemfile"] = mixed
         logger_for(server, **arguments)
+
+
+def test_a_servers_certificate_of_the_originals_kind_is_named_with_the_remedy(
+    certificates, logger_for
+):
+    with Server(tls=server_context(certificates, "old")) as server:
+        failure = failure_of(logger_for(server, **options(certificates, check_hostname=False)))
+        assert "X.509 v1" in failure and "loghog-server-cert" in failure
+
+
+def test_our_own_certificate_of_the_originals_kind_is_named_with_the_remedy(
+    certificates, logger_for
+):
+    with Server() as server, pytest.raises(ValueError, match="X.509 v1.*loghog-client-cert"):
+        logger_for(server, **options(certificates, pemfile=certificates / "old.pem"))
