@@ -1,0 +1,126 @@
+# What people do with LogHog's sources. Each target installs what it lacks.
+#
+#   make quickstart          build it, run it, log to it, look at the files
+#   make test                everything that must hold before a change goes in
+#   make test-long           the same, with longer fuzzing and crashing
+#   make test-crash          kill -9 under load, many times
+#   make fuzz SECONDS=600    every fuzz target for so long
+#   make bench               side by side with what people use today
+#   make clean
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+# The steps of a test run in order: later ones use what earlier ones built.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+SECONDS ?= 600
+CRASH_ROUNDS ?= 300
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+BINARIES := $(CARGO_TARGET_DIR)/debug
+ENVIRONMENT := $(CARGO_TARGET_DIR)/python
+
+# One Python for every build of the client.
+export PYO3_PYTHON := $(ENVIRONMENT)/bin/python
+
+# maturin alone builds the Python client, in its own way; cargo would build it
+# once more.
+REST := --workspace --exclude loghog-python
+
+# Where the scenarios find a Python with the wheel.
+export LOGHOG_PYTHON := $(PYO3_PYTHON)
+
+step = @printf '\n== %s\n' '$(1)'
+
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' Makefile
+
+.PHONY: test
+test: setup format lint build wheel unit pytest doc shipped fuzz-smoke
+	$(call step,all is well)
+
+.PHONY: test-long
+test-long: test test-crash
+	@$(MAKE) --no-print-directory fuzz SECONDS=$(SECONDS)
+
+.PHONY: setup
+setup:
+	$(call step,set-up: what is missing)
+	tools/setup
+	tools/python "$(ENVIRONMENT)"
+
+.PHONY: format
+format: setup
+	$(call step,formatting: cargo fmt --check)
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+
+.PHONY: lint
+lint: setup
+	$(call step,lints: cargo clippy)
+	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+
+.PHONY: build
+build: setup
+	$(call step,build: cargo build)
+	cargo build --quiet --locked $(REST) --all-targets
+
+.PHONY: wheel
+wheel: setup
+	$(call step,wheel: maturin build)
+	tools/wheel "$(ENVIRONMENT)"
+
+.PHONY: unit
+unit: build wheel
+	$(call step,tests and scenarios: cargo test)
+	cargo test --quiet --locked $(REST) --no-fail-fast
+
+.PHONY: pytest
+pytest: wheel
+	$(call step,tests of the Python client: pytest and mypy)
+	cd client-python
+	"$(PYO3_PYTHON)" -m pytest -q
+	"$(PYO3_PYTHON)" -m mypy python
+
+.PHONY: doc
+doc: setup
+	$(call step,documentation: cargo doc)
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --workspace
+
+.PHONY: shipped
+shipped: build
+	$(call step,the configuration as shipped: loghogd check-config)
+	tools/check-shipped "$(BINARIES)"
+
+.PHONY: fuzz-smoke
+fuzz-smoke: setup
+	$(call step,a few seconds of each fuzz target)
+	for target in $(FUZZ_TARGETS); do tools/fuzz $$target 10; done
+
+.PHONY: fuzz
+fuzz: setup
+	$(call step,$(SECONDS) seconds of each fuzz target)
+	for target in $(FUZZ_TARGETS); do tools/fuzz $$target $(SECONDS); done
+
+.PHONY: test-crash
+test-crash: build
+	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
+	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash
+
+.PHONY: quickstart
+quickstart: setup
+	tools/quickstart "$(ENVIRONMENT)"
+
+.PHONY: bench
+bench: setup
+	bench/run
+
+.PHONY: clean
+clean:
+	cargo clean --quiet
+	rm -rf fuzz/corpus fuzz/artifacts .quickstart
