@@ -41,8 +41,8 @@ impl Text<'_> {
     fn mended(&self) -> PyResult<String> {
         let utf16 = self.string.call_method1("encode", ("utf-16-le", "surrogatepass"))?;
         let utf16 = utf16.cast_into::<PyBytes>()?;
-        let units =
-            utf16.as_bytes().chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+        let (units, _) = utf16.as_bytes().as_chunks();
+        let units = units.iter().map(|unit| u16::from_le_bytes(*unit));
         Ok(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
     }
 }

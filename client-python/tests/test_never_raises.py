@@ -148,4 +148,5 @@ def test_a_server_that_does_not_read_blocks_nobody(logger_for):
         assert not handler.flush(0.2)
         handler.flush_timeout = 0.2
         handler.close()
+        eventually("the rest is counted", lambda: handler.stats()["queued"] == 0)
         assert handler.stats()["dropped_closed"] > 0

@@ -64,6 +64,15 @@ impl Connection {
         }
     }
 
+    /// Whether anybody is at the other end: over UDP that shows with the first
+    /// datagram.
+    pub(crate) fn is_answered(&self) -> bool {
+        match self {
+            Connection::Tcp(_) | Connection::Tls(_) => true,
+            Connection::Udp(frames) => frames.first_wait.is_none(),
+        }
+    }
+
     /// Whether the server is still there, without waiting. A v1 server never
     /// writes; what it says all the same is passed over.
     pub(crate) fn check(&mut self) -> Result<(), Lost> {
@@ -129,18 +138,22 @@ impl Plain {
 
     fn write(&mut self, bytes: &[u8], is_over: &dyn Fn() -> bool) -> (usize, Result<(), Lost>) {
         let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        loop {
+            let rest = bytes.get(sent..).unwrap_or_default();
+            if rest.is_empty() {
+                return (sent, Ok(()));
+            }
             match self.socket.io.write(rest) {
+                Ok(taken) if taken == rest.len() => return (bytes.len(), Ok(())),
                 Ok(taken) => sent += taken,
-                Err(error) if is_retried(&error) => {
-                    if is_over() {
-                        return (sent, Err(Lost::Stopped));
-                    }
-                }
+                Err(error) if is_retried(&error) => {}
                 Err(source) => return (sent, Err(source.into())),
             }
+            // Not all at once: the peer is slow, and time may be up.
+            if is_over() {
+                return (sent, Err(Lost::Stopped));
+            }
         }
-        (sent, Ok(()))
     }
 }
 
@@ -184,6 +197,10 @@ impl Sealed {
     fn write(&mut self, bytes: &[u8], is_over: &dyn Fn() -> bool) -> (usize, Result<(), Lost>) {
         let mut sent = 0;
         for record in bytes.chunks(TLS_RECORD_BYTES) {
+            // The peer may be slow, and time up.
+            if sent > 0 && is_over() {
+                return (sent, Err(Lost::Stopped));
+            }
             if let Err(lost) = self.write_record(record, is_over) {
                 return (sent, Err(lost));
             }

@@ -34,8 +34,11 @@
 //! - up to a millisecond of messages when the program dies without
 //!   [`Client::flush`], [`Client::close`] or dropping the [`Guard`].
 //!
-//! Nothing is sent twice, but for a frame of which the kernel had taken a part
-//! when the connection broke: the server drops such a part.
+//! A frame of which the kernel had taken only a part when the connection broke
+//! is sent again from its start; the server throws the part away, so nothing
+//! lands twice. Over UDP, a datagram is sent again when the kernel says that it
+//! was refused; over a network it may mean the one before, and this one comes
+//! twice.
 //!
 //! # Forks
 //!

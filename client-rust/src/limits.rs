@@ -39,7 +39,7 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A blocked read or write looks this often whether it must give up.
-pub const IO_SLICE: Duration = Duration::from_millis(250);
+pub const IO_SLICE: Duration = Duration::from_millis(100);
 
 /// After a write the sender lets messages gather this long, so that a busy
 /// program pays for one wake-up and one write a millisecond, not a message.
@@ -90,4 +90,4 @@ pub const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 const _: () = assert!(QUEUE_BYTES_MIN <= QUEUE_BYTES);
 const _: () = assert!(PAUSE_MIN.as_millis() <= PAUSE_MAX.as_millis());
-const _: () = assert!(IO_SLICE.as_millis() < END_LIMIT.as_millis());
+const _: () = assert!(3 * IO_SLICE.as_millis() <= END_LIMIT.as_millis());

@@ -61,6 +61,8 @@ struct Sender {
 struct Open {
     connection: Connection,
     since: Instant,
+    /// Whether the queue knows of it.
+    told: bool,
 }
 
 impl Sender {
@@ -97,9 +99,8 @@ impl Sender {
         queue.pause(self.pause.length());
         match self.route.open(&self.slot, self.pause.failures(), &|| queue.is_over()) {
             Ok(connection) => {
-                queue.connected(self.connections > 0);
-                self.connections += 1;
-                self.connection = Some(Open { connection, since: Instant::now() });
+                self.connection = Some(Open { connection, since: Instant::now(), told: false });
+                self.tell();
                 true
             }
             Err(ConnectError::Stopped) => false,
@@ -117,8 +118,19 @@ impl Sender {
         queue.take(&mut self.batch);
         let (tally, end) = open.connection.write(&mut self.batch, &|| queue.is_over());
         queue.settle(&mut self.batch, tally);
-        if let Err(lost) = end {
-            self.disconnect(&lost.to_string());
+        match end {
+            Ok(()) => self.tell(),
+            Err(lost) => self.disconnect(&lost.to_string()),
+        }
+    }
+
+    /// Tells the queue of a connection, once there is a server at its end.
+    fn tell(&mut self) {
+        let Some(open) = &mut self.connection else { return };
+        if !open.told && open.connection.is_answered() {
+            open.told = true;
+            self.queue.connected(self.connections > 0);
+            self.connections += 1;
         }
     }
 
