@@ -444,7 +444,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_first_special_byte_is_found_wherever_it_stands(
-            bytes in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'\\'), any::<u8>(), b'a'..b'z'], 0..100),
+            bytes in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'\\'), any::<u8>(), b'a'..=b'z'], 0..100),
             plain in 0..80_usize,
         ) {
             let bytes = [vec![b'x'; plain], bytes].concat();
