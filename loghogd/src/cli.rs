@@ -275,7 +275,7 @@ fn start(args: &RunArgs) -> u8 {
     };
     match daemon::run(loaded, args) {
         Ok(Outcome::Clean) => EX_OK,
-        Ok(Outcome::MessagesLost(_)) => EX_INTERNAL,
+        Ok(Outcome::MessagesLost) => EX_INTERNAL,
         // What keeps a daemon from starting can be put right by whoever
         // configured it: a port, a folder, a certificate, a user.
         Err(error) => {

@@ -5,8 +5,8 @@
 //!
 //! When something runs short the connection that has earned the least goes:
 //! for a seat the oldest that has proven nothing yet, for a handshake the one
-//! that has been in it longest, for memory the one whose frame has stayed
-//! unfinished longest. A sender that behaves is none of these.
+//! that has been in it longest, for memory an unproven one that holds much of
+//! a frame for long. A sender that behaves is none of these.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,10 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::limits::{HANDSHAKES_MAX, PENDING_BYTES_MAX};
+use crate::limits::{
+    HANDSHAKES_MAX, PENDING_BYTES_LEAVING_MAX, PENDING_BYTES_MAX, PENDING_BYTES_MOVED_MAX,
+    SILENCE_MIN,
+};
 use crate::stats::{Counter, Stats};
 
 /// All open connections.
@@ -47,6 +50,8 @@ struct State {
     pending_bytes: AtomicUsize,
     /// When the unfinished frame began, likewise.
     pending_since_ms: AtomicU64,
+    /// When something was read from it last, likewise.
+    heard_ms: AtomicU64,
     evicted: Notify,
 }
 
@@ -78,8 +83,7 @@ impl Connections {
     pub fn seat(self: &Arc<Self>) -> Option<Seat> {
         let mut open = self.open();
         if open.len() >= self.seats_max {
-            let unproven = open.iter().find(|(_, state)| state.phase() <= HANDSHAKE);
-            let Some((number, state)) = unproven.map(|(n, state)| (*n, Arc::clone(state))) else {
+            let Some((number, state)) = self.who_goes(&open) else {
                 self.stats.add(Counter::ConnectionsRefused, 1);
                 return None;
             };
@@ -92,6 +96,7 @@ impl Connections {
             handshake_since_ms: AtomicU64::new(0),
             pending_bytes: AtomicUsize::new(0),
             pending_since_ms: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(self.now_ms()),
             evicted: Notify::new(),
         });
         open.insert(number, Arc::clone(&state));
@@ -99,14 +104,30 @@ impl Connections {
         Some(Seat { number, state, connections: Arc::clone(self) })
     }
 
+    /// The oldest connection that has proven nothing, else the one that has
+    /// been silent longest, if that is long.
+    fn who_goes(&self, open: &BTreeMap<u64, Arc<State>>) -> Option<(u64, Arc<State>)> {
+        let unproven = open.iter().find(|(_, state)| state.phase() <= HANDSHAKE);
+        let silent = || {
+            let heard = |state: &State| state.heard_ms.load(Ordering::Relaxed);
+            let (number, state) = open.iter().min_by_key(|(_, state)| heard(state))?;
+            let silent_ms = self.now_ms().saturating_sub(heard(state));
+            (u128::from(silent_ms) >= SILENCE_MIN.as_millis()).then_some((number, state))
+        };
+        unproven.or_else(silent).map(|(number, state)| (*number, Arc::clone(state)))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.open().len()
     }
 
+    /// Tells a connection to go. It counts once, under the first reason.
     fn evict(&self, state: &State, reason: Counter) {
-        if state.phase.swap(LEAVING, Ordering::Relaxed) == HANDSHAKE {
-            self.handshakes.fetch_sub(1, Ordering::Relaxed);
+        match state.phase.swap(LEAVING, Ordering::Relaxed) {
+            LEAVING => return,
+            HANDSHAKE => drop(self.handshakes.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
         }
         self.stats.add(reason, 1);
         state.evicted.notify_one();
@@ -162,30 +183,50 @@ impl Seat {
         }
     }
 
+    /// Something has been read from it, and a frame of it was finished or not.
+    pub fn heard(&self, finished_a_frame: bool) {
+        let now_ms = self.connections.now_ms();
+        self.state.heard_ms.store(now_ms, Ordering::Relaxed);
+        if finished_a_frame {
+            self.state.pending_since_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
     /// The connection holds `bytes` of an unfinished frame from now on. When
-    /// all connections together hold too much, the one whose frame is oldest
-    /// goes, which may be this one.
-    pub fn set_pending(&self, bytes: usize) {
+    /// all connections together hold too much, one goes: one that has proven
+    /// nothing before one that has, one that holds much before one that holds
+    /// little, and then the one whose frame is oldest. That may be this one,
+    /// and it is this one when those that were told to go have not gone yet.
+    /// False when it has to let go of its frame at once.
+    pub fn set_pending(&self, bytes: usize) -> bool {
+        let connections = &self.connections;
         let before = self.state.pending_bytes.swap(bytes, Ordering::Relaxed);
         if before == 0 && bytes == 0 {
-            return;
-        }
-        let connections = &self.connections;
-        if before == 0 {
-            self.state.pending_since_ms.store(connections.now_ms(), Ordering::Relaxed);
+            return true;
         }
         connections.pending_bytes.fetch_sub(before, Ordering::Relaxed);
         let all = connections.pending_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if all > PENDING_BYTES_MAX && bytes > before {
-            let open = connections.open();
-            let holding = open.values().filter(|state| {
-                state.phase() != LEAVING && state.pending_bytes.load(Ordering::Relaxed) > 0
-            });
-            let oldest = holding.min_by_key(|state| state.pending_since_ms.load(Ordering::Relaxed));
-            if let Some(state) = oldest {
-                connections.evict(state, Counter::FramesEvicted);
-            }
+        if all <= PENDING_BYTES_MAX || bytes <= before {
+            return true;
         }
+        let much = bytes > PENDING_BYTES_MOVED_MAX;
+        if much && all > PENDING_BYTES_MAX + PENDING_BYTES_LEAVING_MAX {
+            connections.evict(&self.state, Counter::FramesEvicted);
+            return false;
+        }
+        let open = connections.open();
+        let holding = open.values().filter(|state| {
+            state.phase() != LEAVING && state.pending_bytes.load(Ordering::Relaxed) > 0
+        });
+        let victim = holding.min_by_key(|state| {
+            let little = state.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES_MOVED_MAX;
+            let since_ms = state.pending_since_ms.load(Ordering::Relaxed);
+            (state.phase() == PROVEN, little, since_ms)
+        });
+        if let Some(state) = victim {
+            connections.evict(state, Counter::FramesEvicted);
+        }
+        !self.is_leaving()
     }
 }
 
@@ -290,8 +331,8 @@ mod tests {
             seat.set_pending(1 << 20);
         }
         let staying: usize = seats.iter().filter(|seat| !seat.is_leaving()).count();
-        assert!(staying << 20 <= PENDING_BYTES_MAX, "{staying} MiB stay");
-        assert!(stats.get(Counter::FramesEvicted) >= 184);
+        assert!(staying > 0 && staying << 20 <= PENDING_BYTES_MAX, "{staying} MiB stay");
+        assert!(stats.get(Counter::FramesEvicted) >= 188);
         drop(seats);
         assert_eq!(connections.pending_bytes.load(Ordering::Relaxed), 0);
     }

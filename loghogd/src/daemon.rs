@@ -5,13 +5,16 @@
 
 mod process;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::certs;
@@ -22,10 +25,12 @@ use crate::config::checked::Config;
 use crate::config::{self, Loaded};
 use crate::connections::{Connections, Transport};
 use crate::disk::LogDir;
-use crate::limits::{DESCRIPTORS_RESERVED, STOP_TIME_MAX, UNSYNCED_TIME_MAX};
+use crate::limits::{
+    DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, STOP_TIME_MAX, UNSYNCED_TIME_MAX,
+};
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
-use crate::pipeline::persist::writer::{self, Ended, Settings};
+use crate::pipeline::persist::writer::{self, Disk, Ended, Floodgate, Settings};
 use crate::pipeline::{Parts, Road};
 use crate::stats::Stats;
 
@@ -34,8 +39,8 @@ use crate::stats::Stats;
 pub enum Outcome {
     /// Everything that was read is written.
     Clean,
-    /// Some of it could not be written.
-    MessagesLost(u64),
+    /// Some of it could not be, or nobody can tell.
+    MessagesLost,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -51,6 +56,10 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     if args.daemon_child {
         process::begin_session()?;
     }
+    let runtime = Runtime::new()
+        .context("cannot start the runtime; see the limits of processes and files")?;
+    // From here on no signal can end a daemon that has written its pidfile.
+    let mut signals = runtime.block_on(async { Signals::new() })?;
     let connections_max = descriptors(&config);
     process::make_folders(&config)?;
     let sockets = bind::bind(&config.server.listen)?;
@@ -62,25 +71,13 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     process::check_writable(&config)?;
 
     let clock = Clock::system();
-    let to_stderr = !args.daemon_child;
-    let own_log =
-        OwnLog::install(config.log.filename.as_deref(), to_stderr, config.log.level, clock.clone())
-            .with_context(|| {
-                format!("cannot open the own log {:?}; see [log] filename", config.log.filename)
-            })?;
+    let own_log = open_own_log(&config, !args.daemon_child, clock.clone())?;
     let log_dir = LogDir::open(&config.main.logdir)
         .map_err(|error| process::log_dir_refused(error, &config))?;
     info!("loghogd {} starts, {} facilities", env!("CARGO_PKG_VERSION"), loaded.table.len());
-    for warning in &loaded.warnings {
-        warn!("{warning}");
-    }
-    for warning in config.server.tls.iter().flat_map(certs::warnings) {
-        warn!("{warning}");
-    }
-
-    for passed_over in &sockets.passed_over {
-        warn!("{passed_over}; going on without it");
-    }
+    loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+    config.server.tls.iter().flat_map(certs::warnings).for_each(|warning| warn!("{warning}"));
+    sockets.passed_over.iter().for_each(|address| warn!("{address}; going on without it"));
 
     let stats = Arc::new(Stats::new());
     let settings = Settings {
@@ -88,16 +85,16 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
         hosts_max: config.main.hosts_max,
         unsynced_time_max: UNSYNCED_TIME_MAX,
     };
-    let (handover, disk) = writer::start(log_dir, settings, Arc::clone(&stats))
+    let (handover, mut disk) = writer::start(log_dir, settings, Arc::clone(&stats))
         .context("cannot start a thread; see the limits of processes (ulimit -u)")?;
-    let runtime = Runtime::new()
-        .context("cannot start the runtime; see the limits of processes and files")?;
-    let (stop, stopping) = watch::channel(false);
+    let floodgate = handover.floodgate();
+    let complaints = Complaints::new(runtime.handle().clone());
+    let (stop, stopping) = watch::channel(None);
     let road = Road::new(Parts {
         table: Arc::new(loaded.table),
         tls,
         stats: Arc::clone(&stats),
-        complaints: Complaints::new(runtime.handle().clone()),
+        complaints: complaints.clone(),
         connections: Connections::new(connections_max, Arc::clone(&stats)),
         clock,
         frame_bytes_max: config.server.frame_bytes_max,
@@ -106,38 +103,62 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
         handover: handover.clone(),
         stop: stopping,
     });
-    let complaints = road.complaints.clone();
     runtime.block_on(async {
-        let mut signals = Signals::new()?;
         listen(&road, sockets)?;
         info!("ready");
         if args.daemon_child {
             process::say_ready()?;
         }
-        let mut running = Running { config: &config, args, own_log: &own_log, road: &road };
-        running.obey(&mut signals, || handover.reopen()).await;
+        let running = Running { config: &config, args, own_log: &own_log, road: &road };
+        running.obey(&mut signals, &mut disk.gone, || handover.reopen()).await;
         anyhow::Ok(())
     })?;
 
-    // Stopping runs in data order: no more connections, what they read is
-    // carried on, and when the last end of the way to the disk is gone, the
-    // disk's thread writes what it has, syncs and ends.
-    let _ = stop.send(true);
+    // Stopping runs in data order: no more connections; what they have sent
+    // is read up to a point, and carried on; when the last end of the way to
+    // the disk is gone, the disk's thread writes what it has, syncs and ends.
+    let stopped = Instant::now();
+    let _ = stop.send(Some(stopped + DRAIN_TIME_MAX));
     drop((road, handover));
-    let disk = std::thread::spawn(move || disk.join());
-    let waited = std::time::Instant::now();
-    while !disk.is_finished() && waited.elapsed() < STOP_TIME_MAX {
-        std::thread::park_timeout(std::time::Duration::from_millis(1));
-    }
+    let outcome = wait_for_disk(disk, stopped, &floodgate);
     runtime.shutdown_background();
-    let ended = disk.join().ok().and_then(Result::ok).unwrap_or(Ended { messages_lost: 0 });
     complaints.sum_up_all();
     info!("stats {stats}");
-    info!("stopped");
+    match outcome {
+        Outcome::Clean => info!("stopped"),
+        Outcome::MessagesLost => error!("stopped; messages were lost"),
+    }
     drop(pidfile);
-    Ok(match ended.messages_lost {
-        0 => Outcome::Clean,
-        lost => Outcome::MessagesLost(lost),
+    Ok(outcome)
+}
+
+/// Waits until everything is written, but no longer than a stop may take.
+fn wait_for_disk(disk: Disk, stopped: Instant, floodgate: &Floodgate) -> Outcome {
+    let mut open = false;
+    while !disk.thread.is_finished() {
+        let elapsed = stopped.elapsed();
+        if !open && elapsed >= DRAIN_TIME_MAX {
+            // Nobody reads any more: what was read and waits for room gets it.
+            floodgate.open();
+            open = true;
+        }
+        if elapsed >= STOP_TIME_MAX {
+            error!("the disk does not answer: what was not written and synced yet may be lost");
+            return Outcome::MessagesLost;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    match disk.thread.join() {
+        Ok(Ended { messages_lost: 0 }) => Outcome::Clean,
+        _ => Outcome::MessagesLost,
+    }
+}
+
+fn open_own_log(config: &Config, to_stderr: bool, clock: Clock) -> Result<OwnLog> {
+    let path = config.log.filename.as_deref();
+    OwnLog::install(path, to_stderr, config.log.level, clock).with_context(|| {
+        let path = path.unwrap_or(Path::new("")).display();
+        format!("cannot open the own log {path}; see [log] filename")
     })
 }
 
@@ -151,9 +172,17 @@ struct Running<'a> {
 
 impl Running<'_> {
     /// Does what signals say, until one says stop.
-    async fn obey(&mut self, signals: &mut Signals, reopen: impl Fn()) {
+    async fn obey(
+        &self,
+        signals: &mut Signals,
+        disk_gone: &mut oneshot::Receiver<()>,
+        reopen: impl Fn(),
+    ) {
         loop {
             tokio::select! {
+                _ = &mut *disk_gone => return error!(
+                    "the thread that writes has ended by a fault of its own: stopping; please report this"
+                ),
                 _ = signals.hang_up.recv() => {
                     self.reload();
                     reopen();
@@ -266,5 +295,5 @@ fn descriptors(config: &Config) -> usize {
 /// Connections at work at the same time: enough for every core while some
 /// wait for the disk.
 fn lanes() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from) + 2
+    std::thread::available_parallelism().map_or(2, usize::from).saturating_add(1).min(LANES_MAX)
 }

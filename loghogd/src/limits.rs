@@ -21,7 +21,7 @@ pub const LINE_BYTES_MAX: usize = 4 * (wire::limits::FRAME_BYTES_MAX as usize) +
 
 /// Lines between the sockets and the disk, in bytes. At this limit stream
 /// senders wait and the kernel's UDP buffers fill; nothing else is dropped.
-pub const QUEUE_BYTES_MAX: usize = 8 << 20;
+pub const QUEUE_BYTES_MAX: usize = 6 << 20;
 
 /// The smallest part of [`QUEUE_BYTES_MAX`] that a batch takes, so that their
 /// number is bounded too.
@@ -30,15 +30,31 @@ pub const QUEUE_BYTES_A_BATCH_MIN: usize = 4 << 10;
 /// Unfinished frames of all connections together, in bytes. At this limit the
 /// connection whose frame has been unfinished longest is closed, which adds
 /// one to `frames_evicted`.
-pub const PENDING_BYTES_MAX: usize = 16 << 20;
+pub const PENDING_BYTES_MAX: usize = 12 << 20;
+
+/// What connections that were told to go may still hold beyond
+/// [`PENDING_BYTES_MAX`], in bytes, until they have gone. Beyond that the
+/// connection that wants more goes itself, at once.
+pub const PENDING_BYTES_LEAVING_MAX: usize = 2 << 20;
 
 /// An unfinished frame up to this size is moved to the front of the next
 /// chunk, in bytes; a longer one is completed where it is.
 pub const PENDING_BYTES_MOVED_MAX: usize = 4 << 10;
 
-/// Bytes of payload, inflated, that a connection may use before it lets
-/// others have their turn.
-pub const TURN_BYTES_MAX: usize = 2 << 20;
+/// Bytes that a connection may read and inflate in one turn. Then it goes to
+/// the end of the line for a lane.
+pub const TURN_BYTES_MAX: usize = 1 << 20;
+
+/// Connections that may be at work at once, whatever the number of cores:
+/// each may need some MiB of buffers.
+pub const LANES_MAX: usize = 6;
+
+/// How long a connection pauses after a payload that inflated beyond its
+/// limit, which costs us a thousand times what it costs the sender. The pause
+/// doubles each time.
+pub const BOMB_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest of these pauses.
+pub const BOMB_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Datagrams received by one call.
 pub const DATAGRAMS_A_CALL: usize = 32;
@@ -71,8 +87,26 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a stop keeps reading what senders had already sent.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// How long a stop waits for connections to hand on what they read.
-pub const STOP_TIME_MAX: Duration = Duration::from_millis(1500);
+/// How long a stop goes on trying to write to files that refuse.
+pub const STOP_WRITE_TIME_MAX: Duration = Duration::from_millis(700);
+
+/// When a stop gives up waiting for the disk, counted from the signal.
+pub const STOP_TIME_MAX: Duration = Duration::from_millis(1800);
+
+/// How long a connection that has proven itself must have been silent before
+/// it has to make room for a new one.
+pub const SILENCE_MIN: Duration = Duration::from_secs(600);
+
+/// When the kernel begins to ask a silent peer whether it is still there, how
+/// often it asks, and how many times before the connection is over.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVE_TIMES: u32 = 6;
+
+/// Batches that the writer takes up in one round, so that each round ends.
+pub const ROUND_BATCHES_MAX: usize = 4096;
 
 /// The longest time that a written line stays unsynced, whatever
 /// `flush_every` says.
@@ -121,5 +155,9 @@ pub const AUTHORITY_WARNING_DAYS: i64 = 180;
 
 const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX <= QUEUE_BYTES_MAX);
 const _: () = assert!(PENDING_BYTES_MOVED_MAX < CHUNK_BYTES);
+const _: () = assert!(CHUNK_BYTES <= TURN_BYTES_MAX);
+const _: () = assert!(
+    DRAIN_TIME_MAX.as_millis() + STOP_WRITE_TIME_MAX.as_millis() < STOP_TIME_MAX.as_millis()
+);
 const _: () = assert!(wire::limits::FRAME_BYTES_MAX as usize <= PENDING_BYTES_MAX);
 const _: () = assert!(wire::limits::DATAGRAM_BYTES_MAX as usize <= DATAGRAM_BUFFER_BYTES);

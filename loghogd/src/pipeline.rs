@@ -33,12 +33,14 @@ pub mod accept;
 pub mod decode;
 pub mod gate;
 mod lane;
+mod pending;
 pub mod persist;
 pub mod rotate;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -46,17 +48,17 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
-use wire::frame::{self, Next};
 
 use self::accept::Stream;
 use self::accept::udp::Mailbag;
 use self::lane::{Done, Lane, Lanes, Pause, Works};
+use self::pending::Pending;
 use self::persist::writer::Handover;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::facility::Table;
 use crate::connections::{Connections, Peer, Seat, Transport};
-use crate::limits::{DRAIN_TIME_MAX, HANDSHAKE_TIME_MAX, PENDING_BYTES_MOVED_MAX};
+use crate::limits::{BOMB_PAUSE_MAX, BOMB_PAUSE_MIN, HANDSHAKE_TIME_MAX};
 use crate::stats::{Counter, Stats};
 
 /// What all connections share.
@@ -76,12 +78,11 @@ pub struct Road {
     pub clock: Clock,
     /// Longest payload of a stream's frame, before and after inflating, in bytes.
     pub frame_bytes_max: u32,
-    /// Longest payload of a datagram's frame, in bytes; what it inflates to
-    /// is bounded by `frame_bytes_max`.
+    /// The same of a datagram's frame.
     pub datagram_bytes_max: u32,
     lanes: Lanes,
     handover: Handover,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Option<Instant>>,
 }
 
 /// What a [`Road`] is made of.
@@ -107,8 +108,8 @@ pub struct Parts {
     pub lanes: usize,
     /// The way to the disk.
     pub handover: Handover,
-    /// Becomes true when it is time to stop.
-    pub stop: watch::Receiver<bool>,
+    /// Becomes the end of reading when it is time to stop.
+    pub stop: watch::Receiver<Option<Instant>>,
 }
 
 impl Road {
@@ -142,33 +143,32 @@ impl Road {
                 return;
             };
             let road = Arc::clone(&self);
-            tokio::spawn(async move {
-                match transport {
-                    Transport::Tls => road.serve_tls(stream, peer, seat).await,
-                    _ => road.serve(Stream::tcp(stream), peer, seat).await,
-                }
-            });
+            // Two spawns, so that a plain connection does not take the room
+            // that one with TLS needs.
+            match transport {
+                Transport::Tls => tokio::spawn(road.serve_tls(stream, peer, seat)),
+                _ => tokio::spawn(road.serve(Stream::tcp(stream), peer, seat)),
+            };
         };
         tokio::select! {
             () = accept::tcp::accept(&listener, arrived) => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            _ = stop.wait_for(Option::is_some) => {}
         }
     }
 
     async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, seat: Seat) {
         let Some(tls) = &self.tls else { return };
         let mut stop = self.stop.clone();
-        // Boxed: the handshake needs far more room than the connection later.
         let handshake =
-            Box::pin(accept::tls::handshake(stream, &seat, HANDSHAKE_TIME_MAX, || tls.load_full()));
+            accept::tls::handshake(stream, &seat, HANDSHAKE_TIME_MAX, || tls.load_full());
         let outcome = tokio::select! {
             outcome = handshake => outcome,
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(Option::is_some) => return,
         };
         match outcome {
             Ok(stream) => {
                 seat.prove();
-                self.serve(Stream::tls(stream), peer, seat).await;
+                self.serve(stream, peer, seat).await;
             }
             Err(error) => match error.counter() {
                 Some(counter) => self.refuse(&peer, counter, 1, &error.to_string()),
@@ -180,112 +180,137 @@ impl Road {
     /// Carries everything that a connection sends into files, until it ends.
     async fn serve(self: Arc<Self>, mut stream: Stream, peer: Peer, seat: Seat) {
         let mut stop = self.stop.clone();
-        let mut pending = Vec::new();
+        let mut pending = Pending::default();
         let mut until: Option<Instant> = None;
-        loop {
+        let mut bomb_pause = Duration::ZERO;
+        while !seat.is_leaving() {
             match until {
-                None => tokio::select! {
-                    ready = stream.readable() => if ready.is_err() { break },
-                    () = seat.evicted() => {
-                        debug!("{peer} had to go, to make room");
-                        break;
-                    }
-                    _ = stop.wait_for(|stop| *stop) => until = Some(Instant::now() + DRAIN_TIME_MAX),
-                },
                 // What was sent before the stop is read, up to a point.
                 Some(until) if Instant::now() >= until => break,
                 Some(_) => {}
+                None if pending.has_whole_frames() => {}
+                None => tokio::select! {
+                    biased;
+                    () = seat.evicted() => break,
+                    stop = stop.wait_for(Option::is_some) => until = end_of_reading(stop.as_deref()),
+                    ready = stream.readable() => if ready.is_err() { break },
+                },
             }
-            match self.turn(&mut stream, &peer, &seat, &mut pending).await {
-                Ok(Turn::Read) => {}
+            // Boxed: what a turn needs is not kept while waiting for the next.
+            match Box::pin(self.turn(&mut stream, &peer, &seat, &mut pending)).await {
+                Ok(Turn::Carried) => {}
+                Ok(Turn::Bombed) => {
+                    bomb_pause = (bomb_pause * 2).clamp(BOMB_PAUSE_MIN, BOMB_PAUSE_MAX);
+                    tokio::select! {
+                        () = tokio::time::sleep(bomb_pause) => {}
+                        () = seat.evicted() => break,
+                        stop = stop.wait_for(Option::is_some) => until = end_of_reading(stop.as_deref()),
+                    }
+                }
                 Ok(Turn::Ended) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && until.is_none() => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if until.is_some() && !stream.has_more() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.refuse(&peer, Counter::TlsProtocol, 1, &error.to_string());
+                    return;
+                }
                 Err(error) => {
                     debug!("{peer}: {error}");
                     break;
                 }
             }
         }
-        if !pending.is_empty() && until.is_none() && !seat.is_leaving() {
-            let error = format!("it ended {} bytes into a frame", pending.len());
+        if seat.is_leaving() {
+            debug!("{peer} had to go, to make room");
+        } else if !pending.bytes().is_empty() && until.is_none() {
+            let error = format!("it ended {} bytes into a frame", pending.bytes().len());
             self.refuse(&peer, Counter::ConnectionCut, 1, &error);
         }
     }
 
-    /// Reads one chunk and carries it. `pending` is the frame that the chunk
-    /// before left unfinished.
+    /// Reads one chunk and carries it, behind what the turn before left in
+    /// `pending`. A connection that has to go does not wait for a lane.
     async fn turn(
         &self,
         stream: &mut Stream,
         peer: &Peer,
         seat: &Seat,
-        pending: &mut Vec<u8>,
+        pending: &mut Pending,
     ) -> io::Result<Turn> {
-        let mut taken = self.lanes.take().await;
+        let mut taken = tokio::select! {
+            biased;
+            () = seat.evicted() => return Ok(Turn::Ended),
+            taken = self.lanes.take() => taken,
+        };
         let Lane { buffer, works } = &mut *taken.lane;
-        let start = pending.len();
-        let in_place = start > PENDING_BYTES_MOVED_MAX;
-        let end = if in_place {
+        let carried = if pending.has_whole_frames() {
+            let carried = self.carry(works, pending.bytes(), peer, seat).await;
+            pending.consume(carried.bytes, carried.pause == Pause::Turn);
+            carried
+        } else if pending.is_long() {
             // A long frame grows where it is, by what it lacks and no more.
-            grow(pending, self.frame_bytes_max);
-            let end = read_behind(stream, pending, start);
-            pending.truncate(*end.as_ref().unwrap_or(&start));
-            end?
-        } else {
-            if let Some(front) = buffer.get_mut(..start) {
-                front.copy_from_slice(pending);
+            pending.grow(self.frame_bytes_max);
+            if !seat.set_pending(pending.capacity()) {
+                return Ok(Turn::Ended);
             }
-            read_behind(stream, buffer, start)?
-        };
-        if end == start {
-            return Ok(Turn::Ended);
-        }
-        let carried = if in_place {
-            let carried = self.carry(works, pending, peer, seat).await;
-            pending.drain(..carried.unwrap_or(end));
+            match stream.try_read(pending.spare())? {
+                0 => return Ok(Turn::Ended),
+                bytes => pending.advance(bytes),
+            }
+            let carried = self.carry(works, pending.bytes(), peer, seat).await;
+            pending.consume(carried.bytes, carried.pause == Pause::Turn);
             carried
         } else {
-            let chunk = buffer.get(..end).unwrap_or(&[]);
+            let start = pending.bytes().len();
+            if let Some(front) = buffer.get_mut(..start) {
+                front.copy_from_slice(pending.bytes());
+            }
+            let end = match stream.try_read(buffer.get_mut(start..).unwrap_or_default())? {
+                0 => return Ok(Turn::Ended),
+                bytes => start + bytes,
+            };
+            let chunk = buffer.get(..end).unwrap_or_default();
             let carried = self.carry(works, chunk, peer, seat).await;
-            pending.clear();
-            pending.extend_from_slice(chunk.get(carried.unwrap_or(end)..).unwrap_or(&[]));
+            pending
+                .keep(chunk.get(carried.bytes..).unwrap_or_default(), carried.pause == Pause::Turn);
             carried
         };
-        if pending.len() <= PENDING_BYTES_MOVED_MAX {
-            pending.shrink_to_fit();
-        }
-        seat.set_pending(pending.capacity());
-        Ok(if carried.is_some() { Turn::Read } else { Turn::Ended })
+        seat.heard(carried.bytes > 0);
+        Ok(match carried.pause {
+            Pause::Broken => {
+                pending.keep(&[], false);
+                Turn::Ended
+            }
+            _ if !seat.set_pending(pending.capacity()) => Turn::Ended,
+            _ if carried.bombs > 0 => Turn::Bombed,
+            _ => Turn::Carried,
+        })
     }
 
-    /// Carries the frames of a chunk into files. Returns how many bytes they
-    /// were, or nothing when the bytes behind them can never be a frame.
-    async fn carry(
-        &self,
-        works: &mut Works,
-        chunk: &[u8],
-        peer: &Peer,
-        seat: &Seat,
-    ) -> Option<usize> {
+    /// Carries the frames of a chunk into files, as many as a turn allows.
+    async fn carry(&self, works: &mut Works, chunk: &[u8], peer: &Peer, seat: &Seat) -> Carried {
         works.follow(&self.table.load());
         let stamp = self.clock.stamp();
-        let mut consumed = 0;
-        let outcome = loop {
-            let rest = chunk.get(consumed..).unwrap_or(&[]);
+        let mut carried = Carried { bytes: 0, bombs: 0, pause: Pause::More };
+        loop {
+            let rest = chunk.get(carried.bytes..).unwrap_or_default();
             let (bytes, pause) = works.carry(rest, &stamp, self.frame_bytes_max);
-            consumed += bytes;
-            match pause {
-                Pause::BatchFull => self.handover.hand_over(&mut works.batch).await,
-                Pause::Turn => tokio::task::yield_now().await,
-                Pause::More => break Some(consumed),
-                Pause::Broken => break None,
+            carried.bytes += bytes;
+            carried.pause = pause;
+            // Counted before it is handed over: from then on it must not be lost.
+            let done = self.settle(works, peer);
+            carried.bombs += done.refused_for(Counter::ZlibTooLong);
+            if done.records > 0 {
+                seat.prove();
             }
-        };
-        self.handover.hand_over(&mut works.batch).await;
-        if self.settle(works, peer) > 0 {
-            seat.prove();
+            self.handover.hand_over(&mut works.batch).await;
+            if pause != Pause::BatchFull {
+                return carried;
+            }
         }
-        outcome
     }
 
     /// Receives datagrams until it is time to stop.
@@ -293,39 +318,42 @@ impl Road {
         let mut stop = self.stop.clone();
         let mut bag = Mailbag::new();
         let mut works = Works::new(self.table.load_full(), self.handover.batch());
-        let mut stopping = false;
+        let mut until: Option<Instant> = None;
         loop {
-            if !stopping {
-                tokio::select! {
+            match until {
+                Some(until) if Instant::now() >= until => return,
+                Some(_) => {}
+                None => tokio::select! {
+                    biased;
+                    stop = stop.wait_for(Option::is_some) => until = end_of_reading(stop.as_deref()),
                     _ = socket.readable() => {}
-                    _ = stop.wait_for(|stop| *stop) => stopping = true,
-                }
+                },
             }
             match bag.receive(&socket) {
                 Ok(dropped) => self.count_dropped(&socket, dropped),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !stopping => continue,
-                Err(_) if stopping => break,
-                // An ICMP message about something sent; we send nothing.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && until.is_some() => {
+                    return;
+                }
+                // Nothing there, or an ICMP message about something sent,
+                // which we never do.
                 Err(_) => continue,
             }
             works.follow(&self.table.load());
             let stamp = self.clock.stamp();
             for (datagram, address) in bag.datagrams() {
-                works.carry_datagram(
-                    datagram,
-                    &stamp,
-                    self.datagram_bytes_max,
-                    self.frame_bytes_max,
-                );
-                if works.batch.is_full() {
-                    self.handover.hand_over(&mut works.batch).await;
-                }
+                works.carry_datagram(datagram, &stamp, self.datagram_bytes_max);
                 if works.has_refused() {
                     self.settle(&mut works, &Peer { transport: Transport::Udp, address });
                 }
+                if works.batch.is_full() {
+                    self.count(&works.take_done());
+                    self.handover.hand_over(&mut works.batch).await;
+                }
             }
-            self.handover.hand_over(&mut works.batch).await;
             self.count(&works.take_done());
+            self.handover.hand_over(&mut works.batch).await;
+            // A flood must not keep others from their turn.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -343,15 +371,14 @@ impl Road {
         }
     }
 
-    /// Counts what the works did and says what they refused. Returns how
-    /// many records passed.
-    fn settle(&self, works: &mut Works, peer: &Peer) -> u64 {
+    /// Counts what the works did, and says what they refused.
+    fn settle(&self, works: &mut Works, peer: &Peer) -> Done {
         let done = works.take_done();
         self.count(&done);
-        for refused in done.refused {
+        for refused in &done.refused {
             self.refuse(peer, refused.counter, refused.number, &refused.detail);
         }
-        done.records
+        done
     }
 
     fn count(&self, done: &Done) {
@@ -366,27 +393,46 @@ impl Road {
     }
 }
 
+/// How a turn went.
 enum Turn {
-    /// Something was read and carried.
-    Read,
+    /// Something was carried on; there may be more.
+    Carried,
+    /// The same, and among it were payloads that cost far more than they weigh.
+    Bombed,
     /// There is nothing more to come, or nothing that can be understood.
     Ended,
 }
 
-/// Makes room behind the unfinished frame for what it lacks, but never for
-/// more than it has already sent: a header's word alone takes no memory.
-fn grow(pending: &mut Vec<u8>, frame_bytes_max: u32) {
-    let missing = match frame::next(pending, frame_bytes_max) {
-        Ok(Next::More { bytes_missing }) => bytes_missing,
-        _ => 0,
-    };
-    let room = missing.min(pending.len());
-    pending.reserve_exact(room);
-    pending.resize(pending.len() + room, 0);
+/// How far carrying a chunk went.
+struct Carried {
+    /// Bytes of whole frames.
+    bytes: usize,
+    /// Payloads that inflated beyond the limit.
+    bombs: u64,
+    /// Why it ended there.
+    pause: Pause,
 }
 
-/// Reads what is there behind `start`; returns where it ends.
-fn read_behind(stream: &mut Stream, buffer: &mut [u8], start: usize) -> io::Result<usize> {
-    let room = buffer.get_mut(start..).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(start + stream.try_read(room)?)
+/// Until when to read on, once it is time to stop.
+fn end_of_reading<E>(stop: Result<&Option<Instant>, &E>) -> Option<Instant> {
+    stop.ok().copied().flatten().or_else(|| Some(Instant::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection that waits costs the size of its future, and thousands
+    /// may wait.
+    #[test]
+    fn a_waiting_connection_is_small() {
+        fn bytes<F: Future>(
+            _: impl FnOnce(Arc<Road>, TcpStream, Stream, Peer, Seat) -> F,
+        ) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let tcp = bytes(|road, _, stream, peer, seat| road.serve(stream, peer, seat));
+        let tls = bytes(|road, stream, _, peer, seat| road.serve_tls(stream, peer, seat));
+        assert!(tcp <= 1024 && tls <= 1024, "tcp {tcp}, tls {tls}");
+    }
 }

@@ -76,7 +76,8 @@ counters! {
     HostTooLong = "host_too_long",
     /// Records of one host more than a facility may have files for.
     HostsTooMany = "hosts_too_many",
-    /// Connections closed at once because there are too many proven ones.
+    /// Connections closed at once because there are too many proven ones that
+    /// are not silent.
     ConnectionsRefused = "connections_refused",
     /// Connections that had proven nothing, closed to make room for a new one.
     ConnectionsEvicted = "connections_evicted",
@@ -96,8 +97,11 @@ counters! {
     ConnectionCut = "connection_cut",
     /// Datagrams that the kernel dropped because its buffer was full.
     UdpDroppedByKernel = "udp_dropped_by_kernel",
-    /// Attempts to open, write or sync a file that failed and were repeated.
+    /// Attempts to open or write a file that failed and were repeated.
     WriteRetries = "write_retries",
+    /// Times that a file could not be synced: what was written to it in the
+    /// last moments may be lost with the power.
+    SyncFailures = "sync_failures",
     /// Messages given up at the end because their file could not be written.
     LinesLost = "lines_lost",
 }

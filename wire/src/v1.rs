@@ -101,14 +101,6 @@ pub struct Scratch {
     text: String,
 }
 
-impl Scratch {
-    /// Gives back memory beyond `bytes`, after an unusual record.
-    pub fn shrink(&mut self, bytes: usize) {
-        self.text.clear();
-        self.text.shrink_to(bytes);
-    }
-}
-
 /// Reads a payload.
 ///
 /// # Errors

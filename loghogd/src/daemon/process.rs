@@ -5,13 +5,13 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{self, AccessFlags, User};
 
@@ -99,7 +99,12 @@ pub(super) fn make_folders(config: &Config) -> Result<()> {
             || format!("cannot make {} ({option}); make it, or name another one", folder.display());
         DirBuilder::new().recursive(true).mode(0o750).create(&folder).with_context(advice)?;
         if let Some(user) = user.as_ref().filter(|_| unistd::geteuid().is_root()) {
-            unistd::chown(&folder, Some(user.uid), Some(user.gid)).with_context(advice)?;
+            let made = fs::OpenOptions::new()
+                .read(true)
+                .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY).bits())
+                .open(&folder)
+                .with_context(advice)?;
+            unistd::fchown(&made, Some(user.uid), Some(user.gid)).with_context(advice)?;
         }
     }
     Ok(())
@@ -178,25 +183,45 @@ pub(super) struct PidFile {
 impl PidFile {
     pub(super) fn write(path: &Path) -> Result<PidFile> {
         let shown = path.display();
-        let advice = || format!("cannot write {shown} ([main] pidfile)");
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .with_context(advice)?;
-        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
-            |(_, error)| match error {
-                Errno::EWOULDBLOCK => {
-                    anyhow!("{shown} belongs to a loghogd that runs; stop it first")
-                }
-                error => anyhow::Error::new(error).context(advice()),
-            },
-        )?;
-        lock.set_len(0).with_context(advice)?;
-        writeln!(lock, "{}", std::process::id()).with_context(advice)?;
-        Ok(PidFile { path: path.to_owned(), _lock: lock })
+        loop {
+            let file = open_pidfile(path)
+                .with_context(|| format!("cannot write {shown} ([main] pidfile)"))?;
+            let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
+                |(_, error)| match error {
+                    Errno::EWOULDBLOCK => {
+                        anyhow!("{shown} belongs to a loghogd that runs; stop it first")
+                    }
+                    error => anyhow::Error::new(error).context(format!("cannot lock {shown}")),
+                },
+            )?;
+            // The daemon before may have removed it between opening and locking.
+            let named = fs::symlink_metadata(path).map(|data| (data.dev(), data.ino()));
+            let locked = lock.metadata().map(|data| (data.dev(), data.ino()));
+            if named.is_ok() && named.ok() == locked.ok() {
+                lock.set_len(0)?;
+                writeln!(lock, "{}", std::process::id())
+                    .with_context(|| format!("cannot write {shown} ([main] pidfile)"))?;
+                return Ok(PidFile { path: path.to_owned(), _lock: lock });
+            }
+        }
     }
+}
+
+/// Opens the pidfile as root may open a file in a folder that is not root's
+/// alone: no link, nothing that has another name as well.
+fn open_pidfile(path: &Path) -> io::Result<fs::File> {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)?;
+    let data = file.metadata()?;
+    if !data.is_file() || data.nlink() > 1 {
+        return Err(io::Error::other("it is not a file of its own; remove it"));
+    }
+    Ok(file)
 }
 
 impl Drop for PidFile {

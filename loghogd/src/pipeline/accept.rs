@@ -15,7 +15,7 @@ pub mod tcp;
 pub mod tls;
 pub mod udp;
 
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,15 @@ pub struct Stream {
 #[derive(Debug)]
 enum Wire {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>, Arc<Woken>),
+    Tls(Box<Tls>),
+}
+
+#[derive(Debug)]
+struct Tls {
+    stream: TlsStream<TcpStream>,
+    woken: Arc<Woken>,
+    /// How it has ended, while what came before that is still being read.
+    ended: Option<io::Result<()>>,
 }
 
 impl Stream {
@@ -48,8 +56,9 @@ impl Stream {
 
     /// A connection inside TLS, both sides verified.
     pub fn tls(stream: TlsStream<TcpStream>) -> Stream {
+        let tls = Tls { stream, woken: Arc::default(), ended: None };
         // The peer may have sent its first messages with its handshake.
-        Stream { wire: Wire::Tls(Box::new(stream), Arc::default()), more: true }
+        Stream { wire: Wire::Tls(Box::new(tls)), more: true }
     }
 
     /// Waits until there is something to read, or the connection has ended.
@@ -61,24 +70,62 @@ impl Stream {
         match &self.wire {
             _ if self.more => Ok(()),
             Wire::Tcp(stream) => stream.readable().await,
-            Wire::Tls(stream, _) => stream.get_ref().0.readable().await,
+            Wire::Tls(tls) => tls.stream.get_ref().0.readable().await,
         }
+    }
+
+    /// May there be something to read, whatever the socket says?
+    pub fn has_more(&self) -> bool {
+        self.more
     }
 
     /// Reads what is there, without waiting. `Ok(0)` means that the peer has
     /// closed the connection.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing; else what the system or TLS says.
+    /// `WouldBlock` when there is nothing; `InvalidData` when the peer breaks
+    /// the rules of TLS; else what the system says.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.wire {
             Wire::Tcp(stream) => stream.try_read(buffer),
-            Wire::Tls(stream, woken) => {
-                let outcome = read_records(stream, woken, buffer);
+            Wire::Tls(tls) => {
+                let outcome = tls.try_read(buffer);
                 let full = outcome.as_ref().is_ok_and(|bytes| *bytes == buffer.len());
-                self.more = full || woken.0.load(Ordering::Relaxed);
+                let woken = tls.woken.0.load(Ordering::Relaxed);
+                self.more = full || woken || tls.ended.is_some();
                 outcome
             }
+        }
+    }
+}
+
+impl Tls {
+    /// Reads as many records as are there and fit. One call of the stream
+    /// yields one at most. An end is told once everything before it is read.
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Waiting is `readable`'s business, which looks at the socket itself.
+        self.woken.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&self.woken));
+        let mut context = Context::from_waker(&waker);
+        let mut filled = ReadBuf::new(buffer);
+        while filled.remaining() > 0 && self.ended.is_none() {
+            let before = filled.filled().len();
+            match Pin::new(&mut self.stream).poll_read(&mut context, &mut filled) {
+                Poll::Ready(Ok(())) if filled.filled().len() == before => self.ended = Some(Ok(())),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.ended = Some(Err(error)),
+                Poll::Pending if before == 0 => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Pending => break,
+            }
+        }
+        if self.ended.is_some() {
+            // An error comes before the last records that were decrypted.
+            let decrypted = self.stream.get_mut().1.reader().read(filled.initialize_unfilled());
+            filled.advance(decrypted.unwrap_or(0));
+        }
+        match filled.filled().len() {
+            0 => self.ended.take().unwrap_or(Ok(())).map(|()| 0),
+            bytes => Ok(bytes),
         }
     }
 }
@@ -91,31 +138,4 @@ impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// Reads as many TLS records as are there and fit. One call of the stream
-/// yields one record at most.
-fn read_records(
-    stream: &mut TlsStream<TcpStream>,
-    woken: &Arc<Woken>,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    // Waking is `readable`'s business, which looks at the socket itself; only
-    // a wake during the call counts, by which the runtime cuts a turn short.
-    woken.0.store(false, Ordering::Relaxed);
-    let waker = Waker::from(Arc::clone(woken));
-    let mut context = Context::from_waker(&waker);
-    let mut filled = ReadBuf::new(buffer);
-    while filled.remaining() > 0 {
-        let before = filled.filled().len();
-        match Pin::new(&mut *stream).poll_read(&mut context, &mut filled) {
-            Poll::Ready(Ok(())) if filled.filled().len() == before => break,
-            Poll::Ready(Ok(())) => {}
-            // What was read before the error is read; the error comes again.
-            Poll::Ready(Err(_)) | Poll::Pending if before > 0 => break,
-            Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-    Ok(filled.filled().len())
 }

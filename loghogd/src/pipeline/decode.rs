@@ -82,14 +82,8 @@ impl Decoder {
         Ok(Some(v1::decode(payload, &mut self.scratch)?))
     }
 
-    /// Gives back memory that only an unusual payload needed. Returns how many
-    /// bytes the last one inflated to, or was about to.
-    pub fn shrink(&mut self) -> usize {
-        const KEPT_BYTES: usize = 64 << 10;
-        let bytes = self.inflated.len();
-        self.inflated.clear();
-        self.inflated.shrink_to(KEPT_BYTES);
-        self.scratch.shrink(KEPT_BYTES);
-        bytes
+    /// Bytes that the last compressed payload inflated to, or was about to.
+    pub fn inflated_bytes(&self) -> usize {
+        self.inflated.len()
     }
 }

@@ -75,6 +75,14 @@ pub(super) struct Done {
     pub(super) refused: Vec<Refused>,
 }
 
+impl Done {
+    /// How many refusals there were for this reason.
+    pub(super) fn refused_for(&self, counter: Counter) -> u64 {
+        let of_it = self.refused.iter().filter(|refused| refused.counter == counter);
+        of_it.map(|refused| refused.number).sum()
+    }
+}
+
 /// Refusals for one reason, and the first of them in words.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -90,7 +98,7 @@ pub(super) enum Pause {
     More,
     /// The batch has to be handed over first.
     BatchFull,
-    /// It is somebody else's turn.
+    /// It is somebody else's turn; there may be more whole frames.
     Turn,
     /// The rest can never be a frame, nor can what may follow it.
     Broken,
@@ -142,10 +150,9 @@ impl Works {
         &mut self,
         datagram: &[u8],
         stamp: &Stamp,
-        datagram_bytes_max: u32,
         payload_bytes_max: u32,
     ) {
-        match frame::datagram(datagram, datagram_bytes_max) {
+        match frame::datagram(datagram, payload_bytes_max) {
             Ok(frame) => {
                 self.step(&frame, stamp, payload_bytes_max);
             }
@@ -178,7 +185,7 @@ impl Works {
             Ok(records) => self.done.records += records,
             Err(error) => self.refuse(error),
         }
-        if frame.flags.is_zlib() { self.decoder.shrink() } else { 0 }
+        if frame.flags.is_zlib() { self.decoder.inflated_bytes() } else { 0 }
     }
 
     fn refuse(&mut self, error: Refusal) {

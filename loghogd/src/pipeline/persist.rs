@@ -115,9 +115,11 @@ impl Batch {
         self.sections.is_empty()
     }
 
-    /// The size of its lines.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// The memory that it takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        /// What a section takes beside its lines: its names and itself.
+        const SECTION_BYTES: usize = 256;
+        self.sections.iter().map(|section| SECTION_BYTES + section.bytes.capacity()).sum()
     }
 
     /// Takes the sections out, to be written.
@@ -158,7 +160,7 @@ pub struct Spares {
 
 impl Spares {
     /// More are not kept, nor larger ones than a batch mostly needs.
-    const BUFFERS_MAX: usize = 16;
+    const BUFFERS_MAX: usize = 8;
     const BUFFER_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
     fn take(&self) -> Vec<u8> {

@@ -8,11 +8,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSock
 
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::config::checked::{Family, Listen};
 use crate::connections::Transport;
-use crate::limits::{LISTEN_BACKLOG, UDP_BUFFER_BYTES};
+use crate::limits::{
+    KEEPALIVE_AFTER, KEEPALIVE_EVERY, KEEPALIVE_TIMES, LISTEN_BACKLOG, UDP_BUFFER_BYTES,
+};
 
 /// Why an address cannot be listened on. The surroundings' fault.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +128,13 @@ fn stream(transport: Transport, address: SocketAddr) -> Result<TcpListener, Bind
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for old connections to be forgotten.
         socket.set_reuse_address(true)?;
+        // Connections inherit this from their listening socket (tcp(7)): a
+        // peer that vanished gives its seat back.
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_EVERY)
+            .with_retries(KEEPALIVE_TIMES);
+        socket.set_tcp_keepalive(&keepalive)?;
         prepare(&socket, address)?;
         socket.listen(i32::try_from(LISTEN_BACKLOG).unwrap_or(i32::MAX))?;
         Ok(socket.into())

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
+use super::Stream;
 use crate::certs::{self, RefusalKind};
 use crate::connections::Seat;
 use crate::stats::Counter;
@@ -55,7 +55,7 @@ pub async fn handshake(
     seat: &Seat,
     time_max: Duration,
     config: impl FnOnce() -> Arc<ServerConfig>,
-) -> Result<TlsStream<TcpStream>, TlsError> {
+) -> Result<Stream, TlsError> {
     let said_something = tokio::select! {
         ready = async { stream.peek(&mut [0]).await } => ready.is_ok_and(|bytes| bytes > 0),
         () = seat.evicted() => return Err(TlsError::Evicted),
@@ -64,8 +64,11 @@ pub async fn handshake(
         return Err(TlsError::Silent);
     }
     seat.begin_handshake();
+    // Boxed: what a handshake needs is neither kept before it nor after it.
+    let handshake = certs::handshake(config(), stream);
+    let handshake = Box::pin(async { handshake.await.map(Stream::tls) });
     tokio::select! {
-        done = tokio::time::timeout(time_max, certs::handshake(config(), stream)) => match done {
+        done = tokio::time::timeout(time_max, handshake) => match done {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(refusal)) => Err(TlsError::Refused(refusal)),
             Err(_) => Err(TlsError::Slow(time_max)),

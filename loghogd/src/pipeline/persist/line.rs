@@ -16,6 +16,9 @@ use crate::clock::Stamp;
 /// What stands for a host that has no name.
 const NO_HOST: &str = "-";
 
+/// A body longer than this is measured before it is written, in bytes.
+const LONG_BYTES: usize = 64 << 10;
+
 /// Appends the lines of one message to `out`. They end with a line feed.
 pub fn write_line(stamp: &Stamp, host: &str, body: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(stamp.as_bytes());
@@ -31,6 +34,10 @@ fn write_body(body: &str, out: &mut Vec<u8>) {
     if is_plain(body) {
         out.extend_from_slice(body.as_bytes());
         return;
+    }
+    if body.len() > LONG_BYTES {
+        // Grown step by step, a long body would take twice its room.
+        out.reserve_exact(body.len() + 3 * body.bytes().filter(|&byte| is_special(byte)).count());
     }
     let lines = body.trim_end_matches(['\n', '\r']).split('\n');
     for (place, line) in lines.enumerate() {
@@ -65,12 +72,16 @@ fn write_escape(control: char, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', b'x', digit(code >> 4 & 15), digit(code & 15)]);
 }
 
-/// Does the text stand in the file as it is? Looks at many bytes at a time;
-/// 0xC2 begins the control characters from U+0080 on, and others.
+/// Does the text stand in the file as it is? Without branches, so that the
+/// compiler looks at many bytes at a time.
 fn is_plain(text: &str) -> bool {
-    !text.as_bytes().iter().fold(false, |special, &byte| {
-        special | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f) | (byte == 0xc2)
-    })
+    !text.bytes().fold(false, |special, byte| special | is_special(byte))
+}
+
+/// Is it a control character, or perhaps the beginning of one? 0xC2 begins
+/// those from U+0080 on, and some letters.
+fn is_special(byte: u8) -> bool {
+    ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f) | (byte == 0xc2)
 }
 
 #[cfg(test)]

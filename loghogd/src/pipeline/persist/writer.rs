@@ -16,14 +16,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{error, info, warn};
 
 use super::{Batch, Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::LogDir;
 use crate::limits::{
-    QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, STOP_TIME_MAX, WRITE_RETRY_MAX, WRITE_RETRY_MIN,
+    QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, ROUND_BATCHES_MAX, STOP_WRITE_TIME_MAX,
+    WRITE_RETRY_MAX, WRITE_RETRY_MIN,
 };
 use crate::stats::{Counter, Stats};
 
@@ -49,7 +50,7 @@ impl Handover {
         if batch.is_empty() {
             return;
         }
-        let wanted = batch.bytes().clamp(QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX);
+        let wanted = batch.memory_bytes().clamp(QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(wanted).await else { return };
         let room = Arc::new(room);
@@ -63,6 +64,32 @@ impl Handover {
     pub fn reopen(&self) {
         let _ = self.orders.send(Order::Reopen);
     }
+
+    /// A way to let everybody through at the end.
+    pub fn floodgate(&self) -> Floodgate {
+        Floodgate(Arc::clone(&self.room))
+    }
+}
+
+/// Opened at the end, when there are no more senders to hold back, and only
+/// what they have sent already is still on its way.
+#[derive(Clone, Debug)]
+pub struct Floodgate(Arc<Semaphore>);
+
+impl Floodgate {
+    /// From now on nobody waits for room.
+    pub fn open(&self) {
+        self.0.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+}
+
+/// The writer's thread, from outside.
+#[derive(Debug)]
+pub struct Disk {
+    /// Yields how it ended.
+    pub thread: JoinHandle<Ended>,
+    /// Resolves when it has ended, also when that was by a fault of ours.
+    pub gone: oneshot::Receiver<()>,
 }
 
 /// How the writer ended.
@@ -93,7 +120,7 @@ pub fn start(
     log_dir: LogDir,
     settings: Settings,
     stats: Arc<Stats>,
-) -> io::Result<(Handover, JoinHandle<Ended>)> {
+) -> io::Result<(Handover, Disk)> {
     let (orders, inbox) = mpsc::channel();
     let spares = Arc::new(Spares::default());
     let writer = Writer {
@@ -107,9 +134,13 @@ pub fn start(
         hosts_full: HashSet::new(),
         round: 0,
     };
-    let thread = std::thread::Builder::new().name("persist".into()).spawn(|| writer.run())?;
+    let (here, gone) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new().name("persist".into()).spawn(move || {
+        let _here = here;
+        writer.run()
+    })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    Ok((Handover { orders, room, spares }, thread))
+    Ok((Handover { orders, room, spares }, Disk { thread, gone }))
 }
 
 /// The inbox is bounded by `Handover::room`, of which each parcel keeps its
@@ -149,6 +180,8 @@ struct LogFile {
     /// The round in which it was last written to.
     used: u64,
     trouble: Option<Trouble>,
+    /// The last sync failed, and that has been said.
+    sync_failed: bool,
 }
 
 /// A file that refused: when to ask it again.
@@ -183,13 +216,14 @@ impl Writer {
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
-        loop {
+        for _ in 0..ROUND_BATCHES_MAX {
             match self.inbox.try_recv() {
                 Ok(order) => self.obey(order),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
+        true
     }
 
     /// When the next sync or the next attempt is due.
@@ -278,6 +312,11 @@ impl Writer {
             open += usize::from(file.file.is_none());
             file.used = self.round;
             let outcome = file.write(path, &self.log_dir, &self.stats, &self.spares);
+            if outcome.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::ENAMETOOLONG as i32))
+            {
+                file.give_up(path, &self.stats);
+                continue;
+            }
             file.settle(path, &self.log_dir, outcome, &self.stats);
             if open > self.settings.open_files_max {
                 file.close(path, &self.stats);
@@ -312,17 +351,19 @@ impl Writer {
 
     /// Writes what is left as long as a stop may take, and says what is lost.
     fn end(mut self) -> Ended {
-        let deadline = Instant::now() + STOP_TIME_MAX / 2;
-        while self.files.values().any(|file| !file.parcels.is_empty()) && Instant::now() < deadline
-        {
-            let due = self.next_due().unwrap_or(deadline).min(deadline);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let deadline = Instant::now() + STOP_WRITE_TIME_MAX;
+        while let Some(retry) = self.next_retry().filter(|_| Instant::now() < deadline) {
+            std::thread::sleep(retry.min(deadline).saturating_duration_since(Instant::now()));
             self.write_all(Instant::now());
         }
         let mut messages_lost = 0;
         for (path, file) in &mut self.files {
-            file.sync(path, &self.stats);
-            let lost = file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>();
+            file.close(path, &self.stats);
+            let lost = file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>()
+                - file
+                    .parcels
+                    .front()
+                    .map_or(0, |first| messages_in(&first.section.bytes, file.written));
             if lost > 0 {
                 error!(
                     "{lost} messages for {path} are lost: the file could not be written until the end"
@@ -332,6 +373,11 @@ impl Writer {
         }
         self.stats.add(Counter::LinesLost, messages_lost);
         Ended { messages_lost }
+    }
+
+    fn next_retry(&self) -> Option<Instant> {
+        let waiting = self.files.values().filter(|file| !file.parcels.is_empty());
+        waiting.filter_map(|file| file.trouble.as_ref().map(|trouble| trouble.retry_at)).min()
     }
 }
 
@@ -346,6 +392,7 @@ impl LogFile {
             unsynced_since: None,
             used: 0,
             trouble: None,
+            sync_failed: false,
         }
     }
 
@@ -403,6 +450,14 @@ impl LogFile {
         }
     }
 
+    /// Some file systems take shorter names than others: what can never be
+    /// written is refused like any host's name that is too long.
+    fn give_up(&mut self, path: &str, stats: &Stats) {
+        let messages = self.parcels.drain(..).map(|parcel| parcel.section.messages).sum();
+        stats.add(Counter::HostTooLong, messages);
+        warn!("{path}: the file system takes no name that long; {messages} messages were refused");
+    }
+
     /// Notes how an attempt went, says so when that is news, and plans the next.
     fn settle(&mut self, path: &str, dir: &LogDir, outcome: io::Result<()>, stats: &Stats) {
         let full = dir.path().join(path);
@@ -434,31 +489,71 @@ impl LogFile {
         }
         let Some(file) = &self.file else { return };
         match file.sync_data() {
-            Ok(()) => stats.add(Counter::Syncs, 1),
+            Ok(()) => {
+                stats.add(Counter::Syncs, 1);
+                self.sync_failed = false;
+            }
             Err(error) => {
-                stats.add(Counter::WriteRetries, 1);
-                error!(
-                    "cannot sync {path}: {error}; what was written to it in the last moments may be lost \
-                     with the power; check the disk (dmesg)"
-                );
+                stats.add(Counter::SyncFailures, 1);
+                if !std::mem::replace(&mut self.sync_failed, true) {
+                    error!(
+                        "cannot sync {path}: {error}; what was written to it in the last moments may \
+                         be lost with the power; {}",
+                        remedy(&error)
+                    );
+                }
                 // The kernel reports a failure once, and may have dropped the
                 // data: a fresh descriptor reports the next one.
-                self.drop_file();
+                self.drop_file(path);
             }
         }
     }
 
     fn close(&mut self, path: &str, stats: &Stats) {
+        self.cut_back(path);
         self.sync(path, stats);
-        self.drop_file();
+        self.drop_file(path);
     }
 
-    /// Closes the file, unless it is in the middle of a line.
-    fn drop_file(&mut self) {
-        if self.written == 0 {
-            self.file = None;
+    fn drop_file(&mut self, path: &str) {
+        self.cut_back(path);
+        self.file = None;
+    }
+
+    /// Takes a message that was written in part out of the file again, so
+    /// that the file can be left alone. It stays to be written.
+    fn cut_back(&mut self, path: &str) {
+        let (Some(file), Some(first)) = (&self.file, self.parcels.front()) else { return };
+        let keep = whole_messages(&first.section.bytes, self.written);
+        if keep == self.written {
+            return;
+        }
+        let torn = (self.written - keep) as u64;
+        let cut = file.metadata().and_then(|data| file.set_len(data.len().saturating_sub(torn)));
+        match cut {
+            Ok(()) => self.written = keep,
+            // What is in the file stays; the rest of the message follows it.
+            Err(error) => warn!("cannot cut a torn message of {torn} bytes off {path}: {error}"),
         }
     }
+}
+
+/// How many of the first `written` bytes are whole messages: up to a line
+/// feed behind which no continuation line follows.
+fn whole_messages(bytes: &[u8], written: usize) -> usize {
+    let written = written.min(bytes.len());
+    let is_end = |place: &usize| {
+        bytes.get(place.wrapping_sub(1)) == Some(&b'\n') && bytes.get(*place) != Some(&b'\t')
+    };
+    (1..=written).rev().find(is_end).unwrap_or(0)
+}
+
+/// How many messages begin in the first `written` bytes.
+fn messages_in(bytes: &[u8], written: usize) -> u64 {
+    let whole = bytes.get(..whole_messages(bytes, written)).unwrap_or_default();
+    let first_lines = whole.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"\t"));
+    // Behind the last line feed there is an empty piece.
+    (first_lines.count() as u64).saturating_sub(1)
 }
 
 fn open(path: &str, dir: &LogDir) -> io::Result<File> {
@@ -509,16 +604,16 @@ mod tests {
         table: Table,
         stats: Arc<Stats>,
         handover: Handover,
-        thread: JoinHandle<Ended>,
+        disk: Disk,
     }
 
     fn desk(settings: Settings) -> Desk {
         let folder = tempfile::tempdir().unwrap();
         let log_dir = LogDir::open(folder.path()).unwrap();
         let stats = Arc::new(Stats::new());
-        let (handover, thread) = start(log_dir, settings, Arc::clone(&stats)).unwrap();
+        let (handover, disk) = start(log_dir, settings, Arc::clone(&stats)).unwrap();
         let table = config::read_facilities(CONF.as_bytes(), Path::new("facilities.conf")).unwrap();
-        Desk { folder, table, stats, handover, thread }
+        Desk { folder, table, stats, handover, disk }
     }
 
     impl Desk {
@@ -540,7 +635,7 @@ mod tests {
 
         fn end(self) -> (TempDir, Arc<Stats>, Ended) {
             drop(self.handover);
-            (self.folder, self.stats, self.thread.join().unwrap())
+            (self.folder, self.stats, self.disk.thread.join().unwrap())
         }
     }
 
@@ -619,6 +714,18 @@ mod tests {
         let (folder, _, ended) = desk.end();
         assert_eq!(bodies(&folder.path().join("one/root.log")), ["first", "second"]);
         assert_eq!(ended.messages_lost, 0);
+    }
+
+    #[test]
+    fn a_message_written_in_part_is_told_from_whole_ones() {
+        let bytes = b"one\n\tmore\ntwo\nthree\n";
+        let ends: Vec<usize> =
+            (0..=bytes.len()).map(|written| whole_messages(bytes, written)).collect();
+        assert_eq!(ends[..10], [0; 10], "a message ends with its continuation lines");
+        assert_eq!(ends[10..14], [10; 4]);
+        assert_eq!(ends[14..20], [14; 6]);
+        assert_eq!(ends[20], 20);
+        assert_eq!([9, 10, 13, 14, 20].map(|written| messages_in(bytes, written)), [0, 1, 1, 2, 3]);
     }
 
     #[tokio::test]
