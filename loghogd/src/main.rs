@@ -1,5 +1,24 @@
 //! The daemon's process: the command line in, an exit code out.
 
 fn main() -> std::process::ExitCode {
+    give_large_buffers_back();
     std::process::ExitCode::from(loghogd::cli::main())
 }
+
+/// Tells the C library to take large buffers from the system, and to give
+/// them back when they are freed. Left alone it raises that size to whatever
+/// it has seen freed, and keeps the holes: after a few unusually long messages
+/// a third more memory was in use for good.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the C library's allocator has no safe interface")]
+fn give_large_buffers_back() {
+    /// The size that the C library starts with, in bytes (mallopt(3)).
+    const LARGE_BYTES: libc::c_int = 128 << 10;
+    // SAFETY: mallopt only sets a number, and no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn give_large_buffers_back() {}
