@@ -118,7 +118,7 @@ quickstart: setup
 
 .PHONY: bench
 bench: setup
-	bench/run
+	tools/wheel "$(ENVIRONMENT)" && bench/run "$(PYO3_PYTHON)"
 
 .PHONY: clean
 clean:
