@@ -185,10 +185,11 @@ impl Road {
         let mut bomb_pause = Duration::ZERO;
         while !seat.is_leaving() {
             match until {
+                // What has been read is carried on, whatever the time.
+                _ if pending.has_whole_frames() => {}
                 // What was sent before the stop is read, up to a point.
                 Some(until) if Instant::now() >= until => break,
                 Some(_) => {}
-                None if pending.has_whole_frames() => {}
                 None => tokio::select! {
                     biased;
                     () = seat.evicted() => break,
@@ -224,7 +225,9 @@ impl Road {
             }
         }
         if seat.is_leaving() {
-            debug!("{peer} had to go, to make room");
+            self.complaints.complain(peer.address.ip(), Counter::ConnectionsEvicted, 1, || {
+                format!("closed {peer}, to make room for others: see [server] max_connections")
+            });
         } else if !pending.bytes().is_empty() && until.is_none() {
             let error = format!("it ended {} bytes into a frame", pending.bytes().len());
             self.refuse(&peer, Counter::ConnectionCut, 1, &error);
