@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,7 +32,7 @@ use crate::limits::{
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
 use crate::pipeline::persist::writer::{self, Disk, Ended, Floodgate, Settings};
-use crate::pipeline::{Parts, Road};
+use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
 
 /// How a daemon that ran has ended.
@@ -90,19 +91,19 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     let floodgate = handover.floodgate();
     let complaints = Complaints::new(runtime.handle().clone());
     let (stop, stopping) = watch::channel(None);
-    let road = Road::new(Parts {
-        table: Arc::new(loaded.table),
-        tls,
+    let shared = Shared {
+        table: ArcSwap::from_pointee(loaded.table),
+        tls: tls.map(ArcSwap::new),
         stats: Arc::clone(&stats),
         complaints: complaints.clone(),
         connections: Connections::new(connections_max, Arc::clone(&stats)),
         clock,
         frame_bytes_max: config.server.frame_bytes_max,
         datagram_bytes_max: config.server.datagram_bytes_max,
-        lanes: lanes(),
         handover: handover.clone(),
         stop: stopping,
-    });
+    };
+    let road = Road::new(shared, lanes());
     runtime.block_on(async {
         listen(&road, sockets)?;
         info!("ready");
@@ -187,7 +188,7 @@ impl Running<'_> {
                     self.reload();
                     reopen();
                 }
-                _ = signals.user_1.recv() => info!("stats {}", self.road.stats),
+                _ = signals.user_1.recv() => info!("stats {}", self.road.shared().stats),
                 _ = signals.terminate.recv() => return info!("SIGTERM: stopping"),
                 _ = signals.interrupt.recv() => return info!("SIGINT: stopping"),
             }
@@ -213,7 +214,7 @@ impl Running<'_> {
                 }
                 self.own_log.set_level(loaded.config.log.level);
                 let facilities = loaded.table.len();
-                self.road.table.store(Arc::new(loaded.table));
+                self.road.shared().table.store(Arc::new(loaded.table));
                 info!("reloaded the configuration: {facilities} facilities");
             }
             Err(problems) => {
@@ -223,7 +224,9 @@ impl Running<'_> {
                 error!("the old configuration stays in force; see loghogd check-config");
             }
         }
-        let (Some(tls), Some(paths)) = (&self.road.tls, &self.config.server.tls) else { return };
+        let (Some(tls), Some(paths)) = (&self.road.shared().tls, &self.config.server.tls) else {
+            return;
+        };
         match certs::server_config(paths) {
             Ok(fresh) => {
                 tls.store(fresh);

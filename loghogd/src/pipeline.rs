@@ -63,7 +63,7 @@ use crate::stats::{Counter, Stats};
 
 /// What all connections share.
 #[derive(Debug)]
-pub struct Road {
+pub struct Shared {
     /// The facilities in force.
     pub table: ArcSwap<Table>,
     /// The certificates in force, where we listen for TLS.
@@ -80,64 +80,40 @@ pub struct Road {
     pub frame_bytes_max: u32,
     /// The same of a datagram's frame.
     pub datagram_bytes_max: u32,
-    lanes: Lanes,
-    handover: Handover,
-    stop: watch::Receiver<Option<Instant>>,
-}
-
-/// What a [`Road`] is made of.
-#[derive(Debug)]
-pub struct Parts {
-    /// See [`Road::table`].
-    pub table: Arc<Table>,
-    /// See [`Road::tls`].
-    pub tls: Option<Arc<ServerConfig>>,
-    /// See [`Road::stats`].
-    pub stats: Arc<Stats>,
-    /// See [`Road::complaints`].
-    pub complaints: Complaints,
-    /// See [`Road::connections`].
-    pub connections: Arc<Connections>,
-    /// See [`Road::clock`].
-    pub clock: Clock,
-    /// See [`Road::frame_bytes_max`].
-    pub frame_bytes_max: u32,
-    /// See [`Road::datagram_bytes_max`].
-    pub datagram_bytes_max: u32,
-    /// How many connections may work at the same time.
-    pub lanes: usize,
     /// The way to the disk.
     pub handover: Handover,
     /// Becomes the end of reading when it is time to stop.
     pub stop: watch::Receiver<Option<Instant>>,
 }
 
+/// The way from the sockets to the disk.
+#[derive(Debug)]
+pub struct Road {
+    shared: Shared,
+    lanes: Lanes,
+}
+
 impl Road {
-    /// Joins the rooms.
-    pub fn new(parts: Parts) -> Arc<Road> {
-        let works = || Works::new(Arc::clone(&parts.table), parts.handover.batch());
-        Arc::new(Road {
-            lanes: Lanes::new((0..parts.lanes).map(|_| works())),
-            table: ArcSwap::new(Arc::clone(&parts.table)),
-            tls: parts.tls.map(ArcSwap::new),
-            stats: parts.stats,
-            complaints: parts.complaints,
-            connections: parts.connections,
-            clock: parts.clock,
-            frame_bytes_max: parts.frame_bytes_max,
-            datagram_bytes_max: parts.datagram_bytes_max,
-            handover: parts.handover,
-            stop: parts.stop,
-        })
+    /// Joins the rooms. So many connections as there are `lanes` may be at
+    /// work at the same time.
+    pub fn new(shared: Shared, lanes: usize) -> Arc<Road> {
+        let works = || Works::new(shared.table.load_full(), shared.handover.batch());
+        let lanes = Lanes::new((0..lanes).map(|_| works()));
+        Arc::new(Road { shared, lanes })
+    }
+
+    /// What all connections share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Accepts connections until it is time to stop.
     pub async fn accept(self: Arc<Self>, transport: Transport, listener: TcpListener) {
-        let mut stop = self.stop.clone();
+        let mut stop = self.shared.stop.clone();
         let arrived = |stream: TcpStream, address: SocketAddr| {
             let peer = Peer { transport, address };
-            let Some(seat) = self.connections.seat() else {
-                self.complaints.complain(address.ip(), Counter::ConnectionsRefused, 1, || {
+            let Some(seat) = self.shared.connections.seat() else {
+                self.shared.complaints.complain(address.ip(), Counter::ConnectionsRefused, 1, || {
                     format!("refused {peer}: there are too many connections; raise [server] max_connections")
                 });
                 return;
@@ -157,8 +133,8 @@ impl Road {
     }
 
     async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, seat: Seat) {
-        let Some(tls) = &self.tls else { return };
-        let mut stop = self.stop.clone();
+        let Some(tls) = &self.shared.tls else { return };
+        let mut stop = self.shared.stop.clone();
         let handshake =
             accept::tls::handshake(stream, &seat, HANDSHAKE_TIME_MAX, || tls.load_full());
         let outcome = tokio::select! {
@@ -179,7 +155,7 @@ impl Road {
 
     /// Carries everything that a connection sends into files, until it ends.
     async fn serve(self: Arc<Self>, mut stream: Stream, peer: Peer, seat: Seat) {
-        let mut stop = self.stop.clone();
+        let mut stop = self.shared.stop.clone();
         let mut pending = Pending::default();
         let mut until: Option<Instant> = None;
         let mut bomb_pause = Duration::ZERO;
@@ -225,9 +201,12 @@ impl Road {
             }
         }
         if seat.is_leaving() {
-            self.complaints.complain(peer.address.ip(), Counter::ConnectionsEvicted, 1, || {
-                format!("closed {peer}, to make room for others: see [server] max_connections")
-            });
+            self.shared.complaints.complain(
+                peer.address.ip(),
+                Counter::ConnectionsEvicted,
+                1,
+                || format!("closed {peer}, to make room for others: see [server] max_connections"),
+            );
         } else if !pending.bytes().is_empty() && until.is_none() {
             let error = format!("it ended {} bytes into a frame", pending.bytes().len());
             self.refuse(&peer, Counter::ConnectionCut, 1, &error);
@@ -255,7 +234,7 @@ impl Road {
             carried
         } else if pending.is_long() {
             // A long frame grows where it is, by what it lacks and no more.
-            pending.grow(self.frame_bytes_max);
+            pending.grow(self.shared.frame_bytes_max);
             if !seat.set_pending(pending.capacity()) {
                 return Ok(Turn::Ended);
             }
@@ -295,12 +274,12 @@ impl Road {
 
     /// Carries the frames of a chunk into files, as many as a turn allows.
     async fn carry(&self, works: &mut Works, chunk: &[u8], peer: &Peer, seat: &Seat) -> Carried {
-        works.follow(&self.table.load());
-        let stamp = self.clock.stamp();
+        works.follow(&self.shared.table.load());
+        let stamp = self.shared.clock.stamp();
         let mut carried = Carried { bytes: 0, bombs: 0, pause: Pause::More };
         loop {
             let rest = chunk.get(carried.bytes..).unwrap_or_default();
-            let (bytes, pause) = works.carry(rest, &stamp, self.frame_bytes_max);
+            let (bytes, pause) = works.carry(rest, &stamp, self.shared.frame_bytes_max);
             carried.bytes += bytes;
             carried.pause = pause;
             // Counted before it is handed over: from then on it must not be lost.
@@ -309,7 +288,7 @@ impl Road {
             if done.records > 0 {
                 seat.prove();
             }
-            self.handover.hand_over(&mut works.batch).await;
+            self.shared.handover.hand_over(&mut works.batch).await;
             if pause != Pause::BatchFull {
                 return carried;
             }
@@ -318,9 +297,9 @@ impl Road {
 
     /// Receives datagrams until it is time to stop.
     pub async fn receive(self: Arc<Self>, socket: UdpSocket) {
-        let mut stop = self.stop.clone();
+        let mut stop = self.shared.stop.clone();
         let mut bag = Mailbag::new();
-        let mut works = Works::new(self.table.load_full(), self.handover.batch());
+        let mut works = Works::new(self.shared.table.load_full(), self.shared.handover.batch());
         let mut until: Option<Instant> = None;
         loop {
             match until {
@@ -341,20 +320,20 @@ impl Road {
                 // which we never do.
                 Err(_) => continue,
             }
-            works.follow(&self.table.load());
-            let stamp = self.clock.stamp();
+            works.follow(&self.shared.table.load());
+            let stamp = self.shared.clock.stamp();
             for (datagram, address) in bag.datagrams() {
-                works.carry_datagram(datagram, &stamp, self.datagram_bytes_max);
+                works.carry_datagram(datagram, &stamp, self.shared.datagram_bytes_max);
                 if works.has_refused() {
                     self.settle(&mut works, &Peer { transport: Transport::Udp, address });
                 }
                 if works.batch.is_full() {
                     self.count(&works.take_done());
-                    self.handover.hand_over(&mut works.batch).await;
+                    self.shared.handover.hand_over(&mut works.batch).await;
                 }
             }
             self.count(&works.take_done());
-            self.handover.hand_over(&mut works.batch).await;
+            self.shared.handover.hand_over(&mut works.batch).await;
             // A flood must not keep others from their turn.
             tokio::task::yield_now().await;
         }
@@ -362,9 +341,9 @@ impl Road {
 
     fn count_dropped(&self, socket: &UdpSocket, dropped: u32) {
         if dropped > 0 {
-            self.stats.add(Counter::UdpDroppedByKernel, dropped.into());
+            self.shared.stats.add(Counter::UdpDroppedByKernel, dropped.into());
             if let Ok(here) = socket.local_addr() {
-                self.complaints.complain(here.ip(), Counter::UdpDroppedByKernel, dropped.into(), || {
+                self.shared.complaints.complain(here.ip(), Counter::UdpDroppedByKernel, dropped.into(), || {
                     format!(
                         "udp {here}: the kernel dropped {dropped} datagrams, its buffer was full; \
                          raise net.core.rmem_max, or send over TCP"
@@ -385,14 +364,14 @@ impl Road {
     }
 
     fn count(&self, done: &Done) {
-        self.stats.add(Counter::Frames, done.frames);
-        self.stats.add(Counter::Records, done.records);
+        self.shared.stats.add(Counter::Frames, done.frames);
+        self.shared.stats.add(Counter::Records, done.records);
     }
 
     fn refuse(&self, peer: &Peer, counter: Counter, number: u64, detail: &str) {
-        self.stats.add(counter, number);
+        self.shared.stats.add(counter, number);
         let say = || format!("refused {peer}: {}: {detail}", counter.name());
-        self.complaints.complain(peer.address.ip(), counter, number, say);
+        self.shared.complaints.complain(peer.address.ip(), counter, number, say);
     }
 }
 

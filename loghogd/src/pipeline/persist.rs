@@ -8,9 +8,11 @@
 //! path     pure: which file it goes to
 //! persist  (here) collects the lines of many messages, without a lock
 //! writer   owns the open files: one write a file for many batches, then one sync
+//! log_file one of them
 //! ```
 
 pub mod line;
+mod log_file;
 pub mod path;
 pub mod writer;
 
