@@ -129,7 +129,7 @@ fn shake_hands(
     let mut tls =
         ClientConnection::new(Arc::clone(&session.config), session.name.clone()).map_err(failed)?;
     let started = Instant::now();
-    while tls.is_handshaking() {
+    while tls.is_handshaking() || tls.wants_write() {
         if is_over() {
             return Err(ConnectError::Stopped);
         }
@@ -137,18 +137,11 @@ fn shake_hands(
             let source = io::ErrorKind::TimedOut.into();
             return Err(ConnectError::Handshake { peer, source: Lost::Broken { source } });
         }
-        match tls.complete_io(&mut plain.socket.io) {
-            Ok(_) => {}
-            Err(error) if is_retried(&error) => {}
-            Err(error) => {
-                // rustls wraps its own errors; unwrap for the remedy's sake.
-                return Err(match error.downcast::<rustls::Error>() {
-                    Ok(source) => failed(source),
-                    Err(source) => {
-                        ConnectError::Handshake { peer, source: Lost::Broken { source } }
-                    }
-                });
-            }
+        match step(&mut tls, &mut plain.socket.io) {
+            Ok(()) => {}
+            Err(Lost::Broken { source }) if is_retried(&source) => {}
+            Err(Lost::Tls { source }) => return Err(failed(source)),
+            Err(source) => return Err(ConnectError::Handshake { peer, source }),
         }
     }
     let proven = tls.protocol_version() != Some(ProtocolVersion::TLSv1_3);
@@ -158,6 +151,21 @@ fn shake_hands(
         sealed.wait_for_refusal(wait).map_err(|source| ConnectError::Handshake { peer, source })?;
     }
     Ok(sealed)
+}
+
+/// One write or read of a handshake. rustls' own loop ends with the handshake
+/// only, which a peer may feed to us byte by byte.
+fn step(tls: &mut ClientConnection, socket: &mut TcpStream) -> Result<(), Lost> {
+    if tls.wants_write() {
+        tls.write_tls(socket)?;
+    } else if tls.read_tls(socket)? == 0 {
+        return Err(Lost::Closed);
+    } else if let Err(source) = tls.process_new_packets() {
+        // The alert that tells the server why; it may be gone already.
+        let _ = tls.write_tls(socket);
+        return Err(source.into());
+    }
+    Ok(())
 }
 
 fn open_udp(

@@ -2,6 +2,11 @@
 
 mod harness;
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
 use harness::certificates::Authority;
 use harness::{PATIENCE, Server, balanced, bodies, eventually, say};
 use loghog::{Builder, Client, Error, Tls, TlsError, Transport, builder};
@@ -173,4 +178,29 @@ fn a_key_of_another_certificate_is_refused_when_the_client_is_built() {
     let tls = Tls::new(authority.client("web"), &authority.ca).key(authority.client("mail"));
     let error = with(&server, "localhost", tls).build_client().unwrap_err();
     assert!(error.to_string().contains("web.pem"), "{error}");
+}
+
+#[test]
+fn a_handshake_fed_byte_by_byte_can_be_stopped() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let authority = Authority::new();
+    let client = builder("app")
+        .address(listener.local_addr().unwrap().to_string())
+        .transport(Transport::Tls(Tls::new(authority.client("web"), &authority.ca)))
+        .build_client()
+        .unwrap();
+    say(&client, "lost");
+    let (mut stream, _) = listener.accept().unwrap();
+    assert!(stream.read(&mut [0; 4096]).unwrap() > 0, "its greeting");
+    // The begin of a TLS record that takes minutes to come.
+    stream.write_all(&[22, 3, 3, 64, 0]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    thread::scope(|scope| {
+        let closing = scope.spawn(|| client.close(Duration::ZERO));
+        eventually("the client hangs up", || {
+            stream.write_all(&[0]).is_err() || matches!(stream.read(&mut [0; 4096]), Ok(0))
+        });
+        assert!(!closing.join().unwrap());
+    });
+    assert_eq!(balanced(&client).dropped.closed, 1);
 }
