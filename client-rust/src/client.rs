@@ -9,8 +9,9 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wire::limits::FRAME_BYTES_MAX;
 use wire::signature::Key;
-use wire::v1::{EncodeScratch, Record};
+use wire::v1::{EncodeError, EncodeScratch, Record};
 
 use crate::connect::Route;
 use crate::limits::{END_LIMIT, FLUSH_LIMIT, UNREACHABLE_LIMIT};
@@ -83,6 +84,11 @@ impl Client {
     /// the oldest message is dropped and counted.
     pub fn send(&self, message: &Message<'_>) {
         let settings = &*self.settings;
+        if message.body.len() > FRAME_BYTES_MAX as usize {
+            // It could be any length: not worth the time and memory of encoding.
+            let too_long = EncodeError::TooLong { bytes: message.body.len() };
+            return self.queue.refuse(too_long.to_string());
+        }
         let record = Record {
             app_id: &settings.app,
             module: message.module,
@@ -99,10 +105,11 @@ impl Client {
                 if self.queue.push(frame) {
                     self.start();
                 }
+                scratch.give_back();
             }
+            // What it was encoded into has grown past all use.
             Err(error) => self.queue.refuse(error.to_string()),
         }
-        scratch.give_back();
     }
 
     /// Waits until every message sent before is in the kernel's hands; false
@@ -200,5 +207,24 @@ impl Scratch {
         if self.frame.capacity() <= crate::limits::BUFFER_BYTES_KEPT {
             let _ = SCRATCH.try_with(|cell| cell.set(Some(self)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_too_long_leaves_no_memory_behind() {
+        let client = crate::builder("app").build_client().unwrap();
+        Scratch::default().give_back();
+        // The first is refused by its own length, the second for its escapes.
+        for body in ["x".repeat(2 << 20), "\x01".repeat(1 << 20)] {
+            client.send(&Message { module: "web", stamp: 0, nsecs: 0, body: &body });
+            let kept = SCRATCH.take();
+            let kept = kept.map(|scratch| format!("{:?}", scratch.encode).len());
+            assert!(kept.is_none_or(|length| length < 1_000), "{kept:?}");
+        }
+        assert_eq!(client.stats().dropped.too_large, 2);
     }
 }
