@@ -4,6 +4,7 @@
 //! Leaves out: encoding (`client`), connecting and writing (`send`).
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,6 @@ pub(crate) struct Tally {
     pub(crate) too_large: usize,
 }
 
-#[derive(Debug)]
 pub(crate) struct Queue {
     bounds: Bounds,
     state: Mutex<State>,
@@ -63,7 +63,6 @@ pub(crate) struct Queue {
     progress: Condvar,
 }
 
-#[derive(Debug)]
 struct State {
     waiting: Frames,
     /// Messages in the batch that the sender holds; older than all in `waiting`.
@@ -83,6 +82,14 @@ struct State {
     stats: Stats,
     failures: VecDeque<String>,
     last_failure: Option<String>,
+}
+
+// Without the state: it holds all messages, and formatting takes as long as
+// whoever reads it pleases, which is no time to hold the lock.
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("bounds", &self.bounds).finish_non_exhaustive()
+    }
 }
 
 impl State {

@@ -160,3 +160,12 @@ fn failures_are_kept_as_text_but_not_for_ever() {
     assert!(queue.take_failures().is_empty());
     assert_eq!(queue.last_failure().as_deref(), Some("failure 999"));
 }
+
+#[test]
+fn debug_shows_no_message_and_takes_no_lock() {
+    let queue = queue_of(&["top secret"]);
+    let _held = queue.lock();
+    let shown = format!("{queue:?}");
+    assert!(shown.contains("frame_bytes: 50"), "{shown}");
+    assert!(!shown.contains("waiting") && !shown.contains("locked"), "{shown}");
+}
