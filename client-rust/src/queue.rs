@@ -328,7 +328,10 @@ impl Queue {
         let mut state = self.lock();
         state.stats.written += tally.messages as u64;
         state.stats.written_bytes += tally.bytes as u64;
-        state.stats.dropped.too_large += tally.too_large as u64;
+        if tally.too_large > 0 {
+            state.stats.dropped.too_large += tally.too_large as u64;
+            state.note("a message is too long for a datagram on this network; it is lost".into());
+        }
         state.in_flight = 0;
         if !batch.is_empty() {
             batch.append(&mut state.waiting);

@@ -169,3 +169,13 @@ fn debug_shows_no_message_and_takes_no_lock() {
     assert!(shown.contains("frame_bytes: 50"), "{shown}");
     assert!(!shown.contains("waiting") && !shown.contains("locked"), "{shown}");
 }
+
+#[test]
+fn a_datagram_that_the_kernel_refuses_for_its_size_is_told_of() {
+    let queue = queue_of(&["1"]);
+    let mut batch = taken(&queue);
+    batch.clear();
+    queue.settle(&mut batch, Tally { too_large: 1, ..Tally::default() });
+    assert_eq!(balance(&queue).dropped.too_large, 1);
+    assert_eq!(queue.take_failures().len(), 1);
+}
