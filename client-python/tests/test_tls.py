@@ -1,6 +1,6 @@
 """TLS: both sides prove themselves; nothing is ever sent in the clear."""
 
-import logging
+import logging.config
 import ssl
 
 import pytest
@@ -104,3 +104,25 @@ def test_our_own_certificate_of_the_originals_kind_is_named_with_the_remedy(
 ):
     with Server() as server, pytest.raises(ValueError, match="X.509 v1.*loghog-client-cert"):
         logger_for(server, **options(certificates, pemfile=certificates / "old.pem"))
+
+
+def test_dict_config_resolves_what_stands_in_ssl_info(certificates):
+    with Server(tls=server_context(certificates, "other")) as server:
+        handler = {
+            "class": "loghog.LoghogHandler",
+            "app_name": "app",
+            "port": server.port,
+            **options(certificates, server_hostname="cfg://name"),
+        }
+        logging.config.dictConfig(
+            {
+                "version": 1,
+                "disable_existing_loggers": False,
+                "name": "logs.example.org",
+                "handlers": {"loghog": handler},
+                "loggers": {"resolved": {"handlers": ["loghog"]}},
+            }
+        )
+        logging.getLogger("resolved").warning("hello")
+        server.wait_for(1)
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})

@@ -256,7 +256,8 @@ def _checked_ssl(ssl_info: Optional[Mapping[str, Any]]) -> dict[str, Any]:
     missing = [key for key in _SslFiles.__required_keys__ if not ssl_info.get(key)]
     if missing:
         raise ValueError(f"ssl_info has no {sorted(missing)}: TLS needs both files")
-    checked = dict(ssl_info)
+    # One by one: dictConfig resolves cfg:// and ext:// when a key is asked for.
+    checked = {key: ssl_info[key] for key in ssl_info}
     checked["check_hostname"] = bool(ssl_info.get("check_hostname", True))
     return checked
 
