@@ -125,6 +125,21 @@ def test_stdout_may_be_gone(nobody, logger_for, monkeypatch):
     logger.info("hello")
 
 
+def test_an_error_that_cannot_be_printed_does_no_harm(server, logger_for, capfd):
+    class Broken(Exception):
+        __repr__ = Unprintable.__str__
+
+    class Breaking:
+        def __str__(self):
+            raise Broken
+
+    logger = logger_for(server, print_debug=True)
+    logger.info("%s", Breaking())
+    logger.info("next")
+    assert [m["body"] for m in server.wait_for(1)] == ["next"]
+    assert "a message cannot be sent" in capfd.readouterr().out
+
+
 def test_after_close_messages_are_counted_and_nothing_raises(server, logger_for):
     logger = logger_for(server)
     handler = logger.handlers[0]

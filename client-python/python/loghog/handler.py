@@ -143,7 +143,10 @@ class LoghogHandler(logging.Handler):
         print_debug is set. Never raises."""
         self._unformattable += 1
         if self.print_debug:
-            _print(f"a message of {record.name!r} cannot be sent: {sys.exc_info()[1]!r}")
+            try:
+                _print(f"a message of {record.name!r} cannot be sent: {sys.exc_info()[1]!r}")
+            except Exception:
+                _print("a message cannot be sent, and its error not be printed")
 
     # logging's own flush() returns nothing; nobody can mind an answer.
     def flush(self, timeout: Optional[float] = None) -> bool:  # type: ignore[override]
