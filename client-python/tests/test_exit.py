@@ -189,3 +189,16 @@ def test_logging_shutdown_waits_once_not_twice(nobody):
         nobody,
     )
     assert 1.5 < float(succeeded(done).stdout) < 3.5, took
+
+
+def test_a_handler_that_could_not_be_made_says_so_once():
+    """logging.shutdown() would meet it again."""
+    done = program(
+        """
+        from loghog import LoghogHandler
+        LoghogHandler("app", port=0)
+        """
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1, done.stderr
+    assert "port is 0" in done.stderr

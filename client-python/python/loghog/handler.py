@@ -106,7 +106,6 @@ class LoghogHandler(logging.Handler):
         max_buffer_size: int = 1024,
         print_debug: bool = False,
     ) -> None:
-        super().__init__()
         self.print_debug = print_debug
         self._unformattable = 0
         self._gave_up = float("-inf")
@@ -123,6 +122,8 @@ class LoghogHandler(logging.Handler):
         )
         self._send = self._client.send
         self._pid = os.getpid()
+        # Only now: logging flushes at the end whatever has passed this.
+        super().__init__()
         _handlers.add(self)
         _end_like_a_child_of_multiprocessing()
 
