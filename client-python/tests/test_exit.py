@@ -191,6 +191,16 @@ def test_logging_shutdown_waits_once_not_twice(nobody):
     assert 1.5 < float(succeeded(done).stdout) < 3.5, took
 
 
+def test_close_waits_although_a_short_flush_did_not(server, logger_for):
+    logger = logger_for(server)
+    handler = logger.handlers[0]
+    logger.info("hello")
+    handler.flush(0)
+    handler.close()
+    assert bodies(server.wait_for(1)) == ["hello"]
+    assert handler.stats()["dropped_closed"] == 0
+
+
 def test_a_handler_that_could_not_be_made_says_so_once():
     """logging.shutdown() would meet it again."""
     done = program(

@@ -180,6 +180,7 @@ class LoghogHandler(logging.Handler):
         return cast(Stats, stats)
 
     def _flush(self, limit: float, unreachable_limit: float) -> bool:
+        full = limit >= self.flush_timeout
         ending = _ending
         if ending is not None:
             limit, unreachable_limit = ending.left(limit, unreachable_limit)
@@ -187,7 +188,8 @@ class LoghogHandler(logging.Handler):
         try:
             done = self._client.flush(limit, unreachable_limit)
         finally:
-            if not done:
+            # A shorter wait than close() grants proves nothing.
+            if not done and full:
                 self._gave_up = time.monotonic()
             if self.print_debug:
                 self._print_failures()
