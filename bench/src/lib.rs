@@ -4,10 +4,10 @@
 //! Leaves out: judging the figures.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -94,25 +94,36 @@ impl Scratch {
         self.folder.path().join(name)
     }
 
-    /// The most memory that the daemon has used, in KiB.
+    /// Its process.
+    pub fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+}
+
+/// A running process, by its id.
+#[derive(Clone, Copy, Debug)]
+pub struct Process(pub u32);
+
+impl Process {
+    /// The most memory that it has used, in KiB.
     ///
     /// # Errors
     /// When the system does not tell.
     pub fn memory_peak_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
         Ok(kib.parse()?)
     }
 
-    /// The processor time that the daemon has used.
+    /// The processor time that it has used.
     ///
     /// # Errors
     /// When the system does not tell.
     pub fn cpu(&self) -> Result<Duration> {
         /// Of all Linux systems in use (sysconf(_SC_CLK_TCK)).
         const TICKS_A_SECOND: u64 = 100;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
         let (_, fields) = stat.rsplit_once(") ").context("no stat")?;
         let ticks: u64 =
             fields.split(' ').skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
@@ -138,4 +149,60 @@ pub fn beside(name: &str) -> Result<PathBuf> {
         bail!("{} is missing; build it with: cargo build --release --workspace", found.display());
     }
     Ok(found)
+}
+
+/// Text of about this length, as web applications log it.
+pub fn body(bytes: usize) -> String {
+    let mut body = String::from("INFO - ");
+    while body.len() < bytes {
+        body.push_str("GET /orders/4711/items?page=2 HTTP/1.1 200 in 12.5 ms for user 42; ");
+    }
+    body.truncate(bytes);
+    body
+}
+
+/// Sends `block` so many times, and waits until `file` has `lines` lines more
+/// for each. Returns how long sending and how long all of it took.
+///
+/// # Errors
+/// When the sender is cut off or the lines do not come.
+pub fn send_blocks(
+    sender: &mut dyn Write,
+    block: &[u8],
+    lines: usize,
+    blocks: usize,
+    file: &Path,
+    used: &mut dyn FnMut() -> Result<()>,
+) -> Result<(Duration, Duration)> {
+    // One block first: the file is made, and the length of its lines is known.
+    sender.write_all(block)?;
+    sender.flush()?;
+    let whole = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() == lines;
+    wait_until(|| fs::read(file).is_ok_and(|bytes| whole(&bytes)))?;
+    let block_bytes = fs::metadata(file)?.len();
+    used()?;
+    let started = Instant::now();
+    for _ in 0..blocks {
+        sender.write_all(block)?;
+    }
+    sender.flush()?;
+    let sent = started.elapsed();
+    let expected = block_bytes * (blocks as u64 + 1);
+    wait_until(|| fs::metadata(file).is_ok_and(|data| data.len() >= expected))?;
+    Ok((sent, started.elapsed()))
+}
+
+/// Waits for something that happens within two minutes.
+///
+/// # Errors
+/// When it does not.
+pub fn wait_until(mut done: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !done() {
+        if Instant::now() > deadline {
+            bail!("it did not happen within two minutes");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }

@@ -6,11 +6,11 @@ use std::fs;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
-use loghog_bench::{SECRET, Scratch};
+use loghog_bench::{SECRET, Scratch, body, send_blocks};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -54,45 +54,32 @@ fn main() -> Result<()> {
 fn measure(way: &str, arguments: &Arguments) -> Result<()> {
     let app = if way == "signed" { "signed" } else { "plain" };
     let key = (way == "signed").then(|| Key::new(SECRET.as_bytes()));
-    let (block, block_messages) = frames(app, key.as_ref(), arguments.body_bytes)?;
-    let blocks = arguments.messages.div_ceil(block_messages);
+    let (block, lines) = frames(app, key.as_ref(), arguments.body_bytes)?;
+    let blocks = arguments.messages.div_ceil(lines);
     let daemon = Scratch::start(arguments.flush_every)?;
     let mut sender = connect(way, &daemon)?;
     let file = daemon.path("log").join(app).join("root.log");
-    // One block first: the file is made, its line's length is known.
-    sender.write_all(&block)?;
-    sender.flush()?;
-    let first = wait_for_size(&file, |bytes| bytes > 0)?;
-    let block_bytes = wait_for_size(&file, |bytes| bytes >= first && whole(&file, block_messages))?;
-    let cpu_before = daemon.cpu()?;
-    let started = Instant::now();
-    for _ in 0..blocks {
-        sender.write_all(&block)?;
-    }
-    sender.flush()?;
-    let sent = started.elapsed();
-    let expected = block_bytes * (blocks as u64 + 1);
-    wait_for_size(&file, |bytes| bytes >= expected)?;
-    let taken = started.elapsed();
-    let cpu = daemon.cpu()? - cpu_before;
-    let messages = (blocks * block_messages) as f64;
+    let mut cpu_before = Duration::ZERO;
+    let mut used = || {
+        cpu_before = daemon.process().cpu()?;
+        Ok(())
+    };
+    let (sent, taken) = send_blocks(&mut sender, &block, lines, blocks, &file, &mut used)?;
+    let cpu = daemon.process().cpu()? - cpu_before;
+    let messages = (blocks * lines) as f64;
     println!(
         "{way:9} {:10.0}   {:21.2}   {:8.2}   {:15.1}",
         messages / taken.as_secs_f64(),
         cpu.as_secs_f64() * 1e6 / messages,
         sent.as_secs_f64(),
-        daemon.memory_peak_kib()? as f64 / 1024.0
+        daemon.process().memory_peak_kib()? as f64 / 1024.0
     );
     Ok(())
 }
 
 /// About a MiB of frames, and how many they are.
 fn frames(app: &str, key: Option<&Key>, body_bytes: usize) -> Result<(Vec<u8>, usize)> {
-    let mut body = String::from("INFO - ");
-    while body.len() < body_bytes {
-        body.push_str("GET /orders/4711/items?page=2 HTTP/1.1 200 in 12.5 ms for user 42; ");
-    }
-    body.truncate(body_bytes);
+    let body = body(body_bytes);
     let record = Record {
         app_id: app,
         module: "web.requests",
@@ -130,23 +117,4 @@ fn connect(way: &str, daemon: &Scratch) -> Result<Box<dyn Write>> {
             .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&pem)?)?;
     let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
     Ok(Box::new(StreamOwned::new(connection, TcpStream::connect(&daemon.tls)?)))
-}
-
-fn whole(file: &std::path::Path, lines: usize) -> bool {
-    fs::read(file).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() == lines)
-}
-
-fn wait_for_size(file: &std::path::Path, enough: impl Fn(u64) -> bool) -> Result<u64> {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        let bytes = fs::metadata(file).map_or(0, |data| data.len());
-        if enough(bytes) {
-            return Ok(bytes);
-        }
-        if Instant::now() > deadline {
-            return Err(anyhow::anyhow!("{bytes} bytes after two minutes"))
-                .context(file.display().to_string());
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
