@@ -26,7 +26,7 @@ use crate::files::{self, FileError};
 use crate::limits::{
     BACKDATE_S, CA_COMMON_NAME_PREFIX, CA_DAYS, PEM_BYTES_MAX, RSA_BITS_MAX, RSA_BITS_MIN,
 };
-use crate::name::Domain;
+use crate::name::{Domain, shell_word};
 use crate::pkcs8;
 use crate::serial::Serial;
 
@@ -46,14 +46,15 @@ pub enum CaError {
     #[error(transparent)]
     File(#[from] FileError),
     /// It is in none of the places.
-    #[error("no CA found: looked for {}; make one with `loghog-server-cert`, or say where it is: `loghog-client-cert NAME CA-PATH [CA-NAME]`", list(.looked_for))]
+    #[error("no CA found: looked for {}; make one with `loghog-server-cert`, or say where it is: `loghog-client-cert NAME CA-PATH [CA-NAME]`, `loghog-server-cert --renew --ca-name CA-NAME`", list(.looked_for))]
     NotFound {
         /// The files looked for.
         looked_for: Vec<PathBuf>,
     },
     /// Only one half of it is there.
     #[error(
-        "{missing} is missing beside {present}; put it back, or make a new CA with `loghog-server-cert {prefix} --force`"
+        "{missing} is missing beside {present}; put it back, or make a new CA with `{}`",
+        new_ca(.prefix)
     )]
     Half {
         /// The half that is not there.
@@ -95,7 +96,8 @@ pub enum CaError {
     },
     /// An RSA key of a size that is out of use.
     #[error(
-        "{path} has an RSA key of {bits} bits (the original's scripts made 1024); TLS libraries of today take {RSA_BITS_MIN} to {RSA_BITS_MAX}; make a new CA with `loghog-server-cert {prefix} --force` and issue every client's certificate again"
+        "{path} has an RSA key of {bits} bits (the original's scripts made 1024); TLS libraries of today take {RSA_BITS_MIN} to {RSA_BITS_MAX}; make a new CA with `{}` and issue every client's certificate again",
+        new_ca(.prefix)
     )]
     RsaSize {
         /// The certificate's file.
@@ -125,7 +127,8 @@ pub enum CaError {
     },
     /// It has ended.
     #[error(
-        "{path} ended on {until}; make a new CA with `loghog-server-cert {prefix} --force` and issue every client's certificate again"
+        "{path} ended on {until}; make a new CA with `{}` and issue every client's certificate again",
+        new_ca(.prefix)
     )]
     Ended {
         /// The file.
@@ -148,6 +151,15 @@ impl From<rcgen::Error> for CaError {
 
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The command that makes a new CA in the place of the one with this prefix.
+fn new_ca(prefix: &str) -> String {
+    let ca_name = match prefix {
+        PREFIX => String::new(),
+        prefix => format!(" --ca-name {}", shell_word(prefix)),
+    };
+    format!("loghog-server-cert [DOMAIN] --force{ca_name}")
 }
 
 /// Where a CA's files are.

@@ -38,8 +38,11 @@ const EXAMPLES: &str = "\
 Examples:
   sudo loghog-client-cert $(hostname)
       makes HOSTNAME.pem in the current folder: key and certificate in one file
-  loghog-client-cert web-1 /etc/loghogd/certs logs.example.com --san web-1.example.com
-      the same under a CA with another prefix, and with one more name in it
+  loghog-client-cert web-1 --san web-1.example.com
+      the same with one more name in it
+  loghog-client-cert web-1 /etc/loghogd/certs example.org
+      the same under example.org-ca.key and example.org-ca.cert, as the scripts of
+      the old LogHog named them, or `loghog-server-cert --ca-name example.org` did
   sudo loghog-client-cert --revoke web-1
       shuts out every certificate that web-1 has; with web-1.pem, only the one in that file
   sudo loghog-client-cert --list

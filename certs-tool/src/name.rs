@@ -3,6 +3,7 @@
 //! Invariant: `NAME.pem` lies in the folder that it is put into.
 //! Leaves out: whether a host of that name exists.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -41,7 +42,7 @@ pub enum NameError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(String);
 
-/// The server's name, which also begins the names of its files.
+/// The server's name, which its CA is called after too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain(String);
 
@@ -142,6 +143,16 @@ impl fmt::Display for San {
     }
 }
 
+/// A name as one word of a command that the user may copy into a shell.
+#[must_use]
+pub fn shell_word(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match name.bytes().all(is_plain) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(format!("'{}'", name.replace('\'', r"'\''"))),
+    }
+}
+
 /// RFC 1123, with the underscores that internal names have. A last label of
 /// digits only would be a mistyped address, which no TLS library takes as a name.
 fn is_host_name(text: &str) -> bool {
@@ -187,6 +198,15 @@ mod tests {
             assert!(text.parse::<Domain>().is_err(), "{text}");
         }
         assert!("a".repeat(DOMAIN_BYTES_MAX + 1).parse::<Domain>().is_err());
+    }
+
+    #[test]
+    fn a_name_is_one_word_for_a_shell() {
+        for (name, word) in
+            [("example.org", "example.org"), ("a b", "'a b'"), ("it's $x", r"'it'\''s $x'")]
+        {
+            assert_eq!(shell_word(name), word);
+        }
     }
 
     #[test]

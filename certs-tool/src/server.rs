@@ -1,9 +1,11 @@
 //! `loghog-server-cert`: makes a CA and the server's certificate, or renews the latter.
 //! Arguments -> files in the current folder.
-//! Invariant: a CA that is there is never replaced without `--force`.
+//! Invariant: a CA that is there is never replaced without `--force`; the
+//! domain never chooses a file, so the files fit the shipped configuration.
 //! Leaves out: clients; see [`crate::client`].
 
 use std::fmt::Write;
+use std::fs;
 use std::path::Path;
 
 use anyhow::bail;
@@ -15,25 +17,35 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use crate::books::{self, Books};
-use crate::ca::{Ca, Files, PREFIX};
+use crate::ca::{Ca, CaError, Files, PREFIX};
 use crate::files::{self, Audience, Existing};
 use crate::index::{Index, Kind};
 use crate::issue::{Issued, Wanted, sans_of};
 use crate::limits::{LEAF_DAYS_DEFAULT, LEAF_DAYS_MAX, PEM_BYTES_MAX, SAN_COUNT_MAX};
 use crate::lock;
-use crate::name::{Domain, San};
+use crate::name::{Domain, Name, San, shell_word};
 use crate::revocation::Revocations;
+
+/// The server's name where none is given, as the original had it.
+const DOMAIN: &str = "loghog";
+
+/// How a client on the server's own machine calls it.
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 const EXAMPLES: &str = "\
 Examples:
-  cd /etc/loghogd/certs && sudo loghog-server-cert
+  cd /etc/loghogd/certs && sudo loghog-server-cert logs.example.org
       makes loghog-ca.key, loghog-ca.cert, loghog-ca.crl and loghog-server.pem
-  loghog-server-cert logs.example.com --san logs --san 192.0.2.7
-      the same for another name, with files that begin with logs.example.com-
+      for a server that clients call logs.example.org
+  loghog-server-cert logs.example.org --san logs --san 192.0.2.7
+      the same for a server that is also called logs, and by its address
   loghog-server-cert --renew
       a new server certificate under the CA that is there: clients keep theirs.
       This is also how to replace the X.509 v1 certificate that the scripts of
       the old LogHog made
+  loghog-server-cert --renew --ca-name example.org
+      the same under a CA that those scripts made for a domain: they called its
+      files example.org-ca.key, example.org-ca.cert and example.org-server.pem
 
 Exit codes: 0 done, 1 failed, 64 wrong usage";
 
@@ -41,9 +53,13 @@ Exit codes: 0 done, 1 failed, 64 wrong usage";
 #[derive(Debug, Parser)]
 #[command(name = "loghog-server-cert", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// The server's name, as clients call it. It also begins the names of the files
-    #[arg(value_name = "DOMAIN", default_value = PREFIX)]
-    domain: Domain,
+    /// The server's name, as clients call it. localhost is added, and this host's name
+    /// where there is no DOMAIN [default: loghog, with --renew the old one]
+    #[arg(value_name = "DOMAIN")]
+    domain: Option<Domain>,
+    /// What the names of all files begin with
+    #[arg(long, value_name = "PREFIX", default_value = PREFIX)]
+    ca_name: Name,
     /// One more host name or IP address under which clients reach the server (may be repeated)
     #[arg(long = "san", value_name = "NAME")]
     sans: Vec<San>,
@@ -66,23 +82,28 @@ pub struct Args {
 /// The file concerned, and the remedy.
 pub fn run(args: &Args) -> anyhow::Result<String> {
     let now = Timestamp::from_second(Timestamp::now().as_second())?;
-    let files = Files::new(Path::new(""), args.domain.as_str());
+    let files = Files::new(Path::new(""), args.ca_name.as_str());
     let _held = lock::hold(files.folder())?;
     let mut told = String::new();
 
-    let (ca, old_sans) = match args.renew {
-        true => (Ca::open(&files, now)?, sans_of_file(&files.server())),
-        false => (make_ca(args, &files, now, &mut told)?, Vec::new()),
+    let old = match args.renew {
+        true => names_of_file(&files.server()),
+        false => Names::default(),
     };
-    if args.renew {
-        Books::open(&files, &ca.certificate)?.save(&files, &ca, now)?;
-    }
-    let sans = sans(args, old_sans);
+    let domain = match args.domain.clone().or(old.domain) {
+        Some(domain) => domain,
+        None => DOMAIN.parse()?,
+    };
+    let sans = sans(&domain, &args.sans, old.sans);
     if sans.len() > SAN_COUNT_MAX {
         bail!("{} names are too many for one certificate: at most {SAN_COUNT_MAX}", sans.len());
     }
+    let ca = match args.renew {
+        true => open_ca(&files, now)?,
+        false => make_ca(&domain, args.force, &files, now, &mut told)?,
+    };
     let names = sans.iter().map(San::to_string).collect::<Vec<_>>().join(", ");
-    let name = args.domain.as_str().parse()?;
+    let name = domain.as_str().parse()?;
     let issued = ca.issue(Wanted { name, kind: Kind::Server, sans, days: args.days }, now)?;
     books::record(&files, issued.entry.clone())?;
     // What was there was either ours to renew or looked for in `make_ca`.
@@ -91,11 +112,53 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
     Ok(told)
 }
 
-fn make_ca(args: &Args, files: &Files, now: Timestamp, told: &mut String) -> anyhow::Result<Ca> {
-    if !args.force {
+/// The CA that is there, with its books brought up to date: the original kept none.
+fn open_ca(files: &Files, now: Timestamp) -> anyhow::Result<Ca> {
+    let opened = Ca::open(files, now);
+    if let Err(CaError::NotFound { .. }) = opened
+        && let [other] = other_cas(files).as_slice()
+    {
+        bail!(
+            "there is no {}, but there is {}; to renew the server's certificate under that CA: \
+             `loghog-server-cert --renew --ca-name {}`",
+            files.cert().display(),
+            other.cert().display(),
+            shell_word(other.prefix()),
+        );
+    }
+    let ca = opened?;
+    Books::open(files, &ca.certificate)?.save(files, &ca, now)?;
+    Ok(ca)
+}
+
+/// The CAs in the same folder, by their files; as many as are needed to know
+/// whether there is just one. The original named a CA after its domain.
+fn other_cas(files: &Files) -> Vec<Files> {
+    let Ok(entries) = fs::read_dir(files.folder()) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let prefix: Name = name.strip_suffix("-ca.cert")?.parse().ok()?;
+            let other = Files::new(Path::new(""), prefix.as_str());
+            other.key().is_file().then_some(other)
+        })
+        .take(2)
+        .collect()
+}
+
+fn make_ca(
+    domain: &Domain,
+    force: bool,
+    files: &Files,
+    now: Timestamp,
+    told: &mut String,
+) -> anyhow::Result<Ca> {
+    if !force {
         refuse_to_overwrite(files)?;
     }
-    let (ca, new) = Ca::create(&args.domain, now)?;
+    let (ca, new) = Ca::create(domain, now)?;
     let list = Revocations::default().sign(&ca, now)?;
     let index = Index::new().to_string();
     for (path, text, audience) in [
@@ -125,29 +188,46 @@ fn refuse_to_overwrite(files: &Files) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The names in the certificate that is to be replaced; none if there is none.
-fn sans_of_file(path: &Path) -> Vec<San> {
-    let Ok(Some(pem)) = files::read_if_there(path, PEM_BYTES_MAX) else {
-        return Vec::new();
-    };
-    let Ok(der) = CertificateDer::from_pem_slice(&pem) else {
-        return Vec::new();
-    };
-    X509Certificate::from_der(&der).map_or_else(|_| Vec::new(), |(_, old)| sans_of(&old))
+/// What the server is called in the certificate that is to be replaced.
+#[derive(Debug, Default)]
+struct Names {
+    /// Its domain; the original's X.509 v1 certificates had none that counts.
+    domain: Option<Domain>,
+    /// All that it can be reached by.
+    sans: Vec<San>,
 }
 
-/// The server's names, each once. Without a domain of its own it is at least
-/// found from its own host and by its host's name.
-fn sans(args: &Args, old: Vec<San>) -> Vec<San> {
-    let mut wanted: Vec<San> = args.domain.as_str().parse().into_iter().collect();
-    if args.domain.as_str() == PREFIX {
+/// The names in a certificate; none where there is no certificate.
+fn names_of_file(path: &Path) -> Names {
+    let Ok(Some(pem)) = files::read_if_there(path, PEM_BYTES_MAX) else {
+        return Names::default();
+    };
+    let Ok(der) = CertificateDer::from_pem_slice(&pem) else {
+        return Names::default();
+    };
+    X509Certificate::from_der(&der).map_or_else(|_| Names::default(), |(_, old)| names_of(&old))
+}
+
+fn names_of(certificate: &X509Certificate<'_>) -> Names {
+    let sans = sans_of(certificate);
+    let common_name = certificate.subject().iter_common_name().next();
+    let domain = common_name
+        .and_then(|name| name.as_str().ok())
+        .filter(|name| name.parse().is_ok_and(|name: San| sans.contains(&name)))
+        .and_then(|name| name.parse().ok());
+    Names { domain, sans }
+}
+
+/// The server's names, each once. It can be tried from its own host in any
+/// case; without a domain of its own it is also found by its host's name.
+fn sans(domain: &Domain, more: &[San], old: Vec<San>) -> Vec<San> {
+    let mut wanted: Vec<San> = domain.as_str().parse().into_iter().collect();
+    if domain.as_str() == DOMAIN {
         let host = nix::unistd::gethostname().unwrap_or_default();
-        let host = host.to_string_lossy();
-        for name in [&host, "localhost", "127.0.0.1", "::1"] {
-            wanted.extend(name.parse::<San>());
-        }
+        wanted.extend(host.to_string_lossy().parse::<San>());
     }
-    wanted.extend(args.sans.iter().cloned());
+    wanted.extend(LOCAL.iter().filter_map(|name| name.parse().ok()));
+    wanted.extend(more.iter().cloned());
     wanted.extend(old);
 
     let mut sans = Vec::with_capacity(wanted.len());
@@ -176,7 +256,7 @@ fn tell(files: &Files, issued: &Issued, names: &str, told: &mut String) -> anyho
         folder.join(files.crl()).display(),
         match files.prefix() {
             PREFIX => String::new(),
-            prefix => format!(" . {prefix}"),
+            prefix => format!(" . {}", shell_word(prefix)),
         },
     )?;
     Ok(())

@@ -50,6 +50,31 @@ fn one_command_replaces_its_v1_server_certificate() {
 }
 
 #[test]
+fn its_ca_of_another_domain_is_found_by_its_file_names() {
+    let workshop = Workshop::new();
+    workshop.make_original_ca("2048", true);
+    workshop.make_original_leaf("example.org", "example.org-server.pem");
+    for half in ["key", "cert"] {
+        let name = |prefix: &str| workshop.path(&format!("{prefix}-ca.{half}"));
+        fs::rename(name("loghog"), name("example.org")).unwrap();
+    }
+    let complaint = fail(&mut workshop.server(&["--renew"]), 1);
+    let remedy = "`loghog-server-cert --renew --ca-name example.org`";
+    for part in ["loghog-ca.cert", "example.org-ca.cert", remedy] {
+        assert!(complaint.contains(part), "{part} is not in {complaint}");
+    }
+    let ca = workshop.read("example.org-ca.cert");
+    let told = workshop.server_cert(&["logs.example.org", "--renew", "--ca-name", "example.org"]);
+    assert!(told.contains("loghog-client-cert NAME . example.org"), "{told}");
+    assert_eq!(workshop.read("example.org-ca.cert"), ca);
+    assert!(workshop.files().iter().all(|name| !name.starts_with("loghog-")));
+    let said = workshop.openssl(&["x509", "-in", "example.org-server.pem", "-noout", "-text"]);
+    assert!(said.contains("Version: 3") && said.contains("DNS:logs.example.org"), "{said}");
+    let args = ["verify", "-CAfile", "example.org-ca.cert", "example.org-server.pem"];
+    assert!(workshop.openssl(&args).contains("OK"));
+}
+
+#[test]
 fn its_v1_clients_can_be_revoked_by_their_file() {
     let workshop = Workshop::new();
     workshop.make_original_ca("2048", true);
@@ -64,7 +89,7 @@ fn a_ca_with_a_key_out_of_use_says_what_to_do() {
         let workshop = Workshop::new();
         workshop.make_original_ca("1024", traditional);
         let complaint = fail(&mut workshop.client(&["web-1"]), 1);
-        for part in ["1024", "loghog-server-cert loghog --force", "loghog-ca.cert"] {
+        for part in ["1024", "`loghog-server-cert [DOMAIN] --force`", "loghog-ca.cert"] {
             assert!(complaint.contains(part), "{part} is not in {complaint}");
         }
         fail(&mut workshop.server(&["--renew"]), 1);

@@ -49,24 +49,49 @@ fn without_a_domain_the_server_is_found_from_its_own_host() {
 }
 
 #[test]
-fn a_domain_begins_the_file_names_and_stands_in_the_certificate() {
+fn a_domain_stands_in_the_certificates_and_chooses_no_file() {
     let workshop = Workshop::new();
-    workshop.server_cert(&["logs.example.com", "--san", "logs", "--san", "192.0.2.7"]);
-    assert_eq!(workshop.files(), FILES.map(|name| name.replace("loghog", "logs.example.com")));
-    let said = workshop.openssl(&[
-        "x509",
-        "-in",
-        "logs.example.com-server.pem",
-        "-noout",
-        "-subject",
-        "-ext",
-        "subjectAltName",
-    ]);
-    assert!(said.contains("CN = logs.example.com"), "{said}");
-    assert!(said.contains("DNS:logs.example.com, DNS:logs, IP Address:192.0.2.7\n"), "{said}");
+    let told = workshop.server_cert(&["logs.example.com", "--san", "logs", "--san", "192.0.2.7"]);
+    assert_eq!(workshop.files(), FILES);
+    assert!(told.ends_with("loghog-client-cert NAME\n"), "{told}");
+    assert_eq!(
+        workshop.names("loghog-server.pem"),
+        "CN = logs.example.com: DNS:logs.example.com, DNS:localhost, IP Address:127.0.0.1, \
+         IP Address:0:0:0:0:0:0:0:1, DNS:logs, IP Address:192.0.2.7"
+    );
+    let ca = workshop.openssl(&["x509", "-in", "loghog-ca.cert", "-noout", "-subject"]);
+    assert!(ca.contains("CN = ca.logs.example.com"), "{ca}");
 
-    workshop.client_cert(&["web-1", ".", "logs.example.com"]);
-    workshop.assert_verifies("sslclient", "logs.example.com", "web-1.pem");
+    workshop.client_cert(&["web-1"]);
+    workshop.assert_verifies("sslclient", "loghog", "web-1.pem");
+}
+
+#[test]
+fn a_ca_name_begins_the_file_names_and_stands_in_no_certificate() {
+    let workshop = Workshop::with_ca();
+    let told = workshop.server_cert(&["logs.example.com", "--ca-name", "second one"]);
+    assert!(told.ends_with("loghog-client-cert NAME . 'second one'\n"), "{told}");
+    let mut files = FILES.map(|name| name.replace("loghog", "second one")).to_vec();
+    files.splice(0..0, FILES.map(str::to_owned));
+    assert_eq!(workshop.files(), files);
+    assert!(
+        workshop.names("second one-server.pem").starts_with("CN = logs.example.com: DNS:logs.")
+    );
+
+    workshop.client_cert(&["web-1", ".", "second one"]);
+    workshop.assert_verifies("sslclient", "second one", "web-1.pem");
+    assert!(!workshop.verify("sslclient", "loghog", "web-1.pem").status.success());
+    workshop.server_cert(&["--renew", "--ca-name", "second one"]);
+    workshop.assert_verifies("sslserver", "second one", "second one-server.pem");
+}
+
+#[test]
+fn too_many_names_are_refused_before_a_ca_is_made() {
+    let workshop = Workshop::new();
+    let names: Vec<String> = (0..101).map(|number| format!("--san=web-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert!(fail(&mut workshop.server(&names), 1).contains("at most 100"));
+    assert!(workshop.files().is_empty());
 }
 
 #[test]
@@ -123,6 +148,33 @@ fn renewing_keeps_the_ca_the_names_and_the_revocations() {
 }
 
 #[test]
+fn renewing_keeps_the_domain_unless_another_is_given() {
+    let workshop = Workshop::new();
+    workshop.server_cert(&["logs.example.com"]);
+    let before = workshop.names("loghog-server.pem");
+    workshop.server_cert(&["--renew"]);
+    assert_eq!(workshop.names("loghog-server.pem"), before);
+
+    workshop.server_cert(&["--renew", "new.example.com"]);
+    let after = workshop.names("loghog-server.pem");
+    assert!(after.starts_with("CN = new.example.com: DNS:new.example.com, "), "{after}");
+    assert!(after.contains("DNS:logs.example.com"), "clients may use the old one still: {after}");
+}
+
+#[test]
+fn renewing_names_another_ca_only_where_it_is_the_only_one() {
+    let workshop = Workshop::new();
+    workshop.server_cert(&["--ca-name", "first"]);
+    fs::write(workshop.path("half-ca.cert"), "").unwrap();
+    let complaint = fail(&mut workshop.server(&["--renew"]), 1);
+    assert!(complaint.contains("`loghog-server-cert --renew --ca-name first`"), "{complaint}");
+
+    workshop.server_cert(&["--ca-name", "second"]);
+    let complaint = fail(&mut workshop.server(&["--renew"]), 1);
+    assert!(complaint.contains("--ca-name CA-NAME"), "{complaint}");
+}
+
+#[test]
 fn renewing_without_a_ca_says_what_is_missing() {
     let workshop = Workshop::new();
     let complaint = fail(&mut workshop.server(&["--renew"]), 1);
@@ -174,6 +226,9 @@ fn wrong_usage_is_told_from_failure() {
         &["--days", "1000000"],
         &["--san", "a b"],
         &["--renew", "--force"],
+        &["--ca-name", "../x"],
+        &["--ca-name", ".hidden"],
+        &["--ca-name", ""],
     ] {
         fail(&mut workshop.server(args), 64);
     }

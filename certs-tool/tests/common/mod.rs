@@ -90,6 +90,15 @@ impl Workshop {
         succeed(self.command("openssl").args(args))
     }
 
+    /// A certificate's common name and its other names, as `CN = a: DNS:a, DNS:b`.
+    #[track_caller]
+    pub fn names(&self, pem: &str) -> String {
+        let args = ["x509", "-in", pem, "-noout", "-subject", "-ext", "subjectAltName"];
+        let said = self.openssl(&args);
+        let line = |number| said.lines().nth(number).unwrap_or_default().trim();
+        format!("{}: {}", line(0).trim_start_matches("subject="), line(2))
+    }
+
     /// What OpenSSL says to a certificate under the strictest rules that it has,
     /// which are also those of Python 3.13.
     pub fn verify(&self, purpose: &str, prefix: &str, pem: &str) -> Output {
