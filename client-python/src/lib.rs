@@ -106,9 +106,10 @@ impl Client {
         }
     }
 
-    /// Ends the thread and the connection; what still waits is lost and counted.
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.inner.close(Duration::ZERO));
+    /// Ends the thread and the connection, and waits at most so many seconds
+    /// for both; what still waits then is lost and counted.
+    fn close(&self, py: Python<'_>, limit: f64) {
+        py.detach(|| self.inner.close(seconds(limit)));
     }
 
     /// What became of the messages so far.

@@ -1,12 +1,17 @@
 """The end of a program: what was logged arrives, and nobody waits for ever."""
 
+import contextlib
+import logging
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 
 from harness import PATIENCE, Server, bodies, program, succeeded
+
+from loghog import LoghogHandler
 
 START = """
 import logging, signal, sys, threading, time
@@ -82,6 +87,29 @@ def test_many_handlers_without_a_server_wait_together(nobody):
     done, took = run(source, nobody)
     succeeded(done)
     assert took < 15, took
+
+
+def test_closing_takes_no_longer_than_told_although_nobody_answers():
+    """Neither accepted nor refused: as many wait as the listener has places."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        with contextlib.suppress(socket.timeout):
+            while True:
+                waiting = sockets.enter_context(socket.socket())
+                waiting.settimeout(0.1)
+                waiting.connect(listener.getsockname())
+        handlers = [LoghogHandler("app", *listener.getsockname()) for _ in range(30)]
+        for handler in handlers:
+            handler.flush_timeout = 0.0
+            handler.handle(logging.makeLogRecord({"msg": "lost"}))
+        started = time.monotonic()
+        for handler in handlers:
+            handler.close()
+        took = time.monotonic() - started
+    assert took < 5, took
+    assert all(handler.stats()["dropped_closed"] == 1 for handler in handlers)
 
 
 def test_with_a_server_that_does_not_read_a_program_ends_within_the_limit():

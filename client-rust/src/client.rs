@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::process;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::limits::FRAME_BYTES_MAX;
 use wire::signature::Key;
@@ -136,9 +136,10 @@ impl Client {
         if send::is_sender() {
             return false;
         }
+        let started = Instant::now();
         let flushed = self.begin_flush(limit, UNREACHABLE_LIMIT).wait_all();
         self.queue.close(Duration::ZERO);
-        self.queue.wait_for_end(END_LIMIT);
+        self.queue.wait_for_end(END_LIMIT.min(limit.saturating_sub(started.elapsed())));
         flushed
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 /// Bytes of whole frames that wait for the sender, unless the builder says
 /// otherwise: some 50,000 messages. Past it the oldest are dropped and counted
-/// as `queue_full`. The batch being written comes on top, so a client holds at
-/// most twice this.
+/// as `queue_full`. The batch being written comes on top, so a client holds
+/// messages of at most twice this, and memory, with the room that dropped
+/// messages leave behind, of at most twice that.
 pub const QUEUE_BYTES: usize = 16 << 20;
 
 /// The least that a builder accepts for `queue_bytes`: room for one frame of
@@ -29,7 +30,8 @@ pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 pub const UNREACHABLE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long closing waits for the thread to close its socket once there is
-/// nothing more to write. Past it the thread ends by itself.
+/// nothing more to write, within the limit for closing. Past it the thread ends
+/// by itself: one that looks a name up or connects cannot be hurried.
 pub const END_LIMIT: Duration = Duration::from_millis(500);
 
 /// One address is tried this long before the next one.

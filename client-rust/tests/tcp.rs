@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::{
-    PATIENCE, Reserved, Server, balanced, bodies, client_without_server, eventually, say,
+    PATIENCE, Reserved, Server, Unanswered, balanced, bodies, client_without_server, eventually,
+    say,
 };
 use loghog::{Builder, Client, Message, builder};
 use wire::signature::{Key, Signed};
@@ -192,6 +193,19 @@ fn closing_without_a_server_takes_a_second_not_the_whole_limit() {
     assert!(!client.close(PATIENCE));
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
     assert_eq!(balanced(&client).dropped.closed, 1);
+}
+
+#[test]
+fn closing_takes_no_longer_than_told_though_the_sender_is_connecting() {
+    let unanswered = Unanswered::new();
+    let clients: Vec<_> = (0..30)
+        .map(|_| builder("app").address(unanswered.address.to_string()).build_client().unwrap())
+        .collect();
+    clients.iter().for_each(|client| say(client, "lost"));
+    let started = Instant::now();
+    assert!(clients.iter().all(|client| !client.close(Duration::ZERO)));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    clients.iter().for_each(|client| assert_eq!(balanced(client).dropped.closed, 1));
 }
 
 #[test]

@@ -25,6 +25,9 @@ _FLUSH_SECONDS: Final = 5.0
 # just restarting, not so much that every command waits for one that is gone.
 _UNREACHABLE_SECONDS: Final = 1.0
 
+# How long close() waits for the connection to end once all has been written.
+_GOODBYE_SECONDS: Final = 0.5
+
 _PORT_MAX: Final = 65_535
 
 _Path = Union[str, "os.PathLike[str]"]
@@ -163,10 +166,12 @@ class LoghogHandler(logging.Handler):
         # logging.shutdown() flushes before it closes: no need to wait twice.
         just_gave_up = time.monotonic() - self._gave_up < _UNREACHABLE_SECONDS
         limit = 0.0 if just_gave_up else self.flush_timeout
+        goodbye = 0.0
         try:
-            self._flush(limit, _UNREACHABLE_SECONDS)
+            if self._flush(limit, _UNREACHABLE_SECONDS):
+                goodbye = _GOODBYE_SECONDS
         finally:
-            self._client.close()
+            self._client.close(goodbye)
             _handlers.discard(self)
             super().close()
             if self.print_debug:

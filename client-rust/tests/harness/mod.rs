@@ -275,6 +275,28 @@ impl Reserved {
     }
 }
 
+/// A loopback address where a connection is neither made nor refused: as many
+/// already wait as the listener has places.
+pub struct Unanswered {
+    _listener: Socket,
+    _waiting: Vec<Socket>,
+    pub address: SocketAddr,
+}
+
+impl Unanswered {
+    pub fn new() -> Self {
+        let Reserved { socket, address } = Reserved::new();
+        socket.listen(0).unwrap();
+        let connected = || {
+            let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let limit = Duration::from_millis(100);
+            waiting.connect_timeout(&SockAddr::from(address), limit).ok().map(|()| waiting)
+        };
+        let waiting = std::iter::from_fn(connected).collect();
+        Unanswered { _listener: socket, _waiting: waiting, address }
+    }
+}
+
 /// A client of a server that is not there.
 pub fn client_without_server() -> (Client, Reserved) {
     let nobody = Reserved::new();
