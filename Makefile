@@ -34,7 +34,7 @@ REST := --workspace --exclude loghog-python
 # Where the scenarios find a Python with the wheel.
 export LOGHOG_PYTHON := $(PYO3_PYTHON)
 
-step = @printf '\n== %s\n' '$(1)'
+step = @printf '\n== %(%T)T  %s\n' -1 '$(1)'
 
 .PHONY: help
 help:
