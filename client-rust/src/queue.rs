@@ -3,6 +3,8 @@
 //! Invariant: the lock is held for a copy at most, never during input, output or sleep.
 //! Leaves out: encoding (`client`), connecting and writing (`send`).
 
+mod flush;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 use crate::frames::Frames;
 use crate::limits::{FAILURES_KEPT, GATHER, PAUSE_HURRIED};
 use crate::stats::Stats;
+
+pub use self::flush::Flush;
 
 /// How much may wait. Past a bound the oldest messages are dropped, counted as
 /// `queue_full`.
@@ -220,23 +224,6 @@ impl Queue {
         self.progress.notify_all();
     }
 
-    /// Begins to wait until all that is queued now has left.
-    pub(crate) fn flush(&self, limit: Duration, unreachable_limit: Duration) -> Flush<'_> {
-        let mut state = self.lock();
-        let flush = Flush {
-            queue: self,
-            started: Instant::now(),
-            limit,
-            unreachable_limit: unreachable_limit.min(limit),
-            target: state.accepted,
-            dropped_before: state.stats.dropped.total(),
-        };
-        state.hurried += 1;
-        state.nudges += 1;
-        self.wake(state);
-        flush
-    }
-
     /// Takes no more messages. The sender goes on with what waits until `limit`
     /// has passed, then drops the rest and ends.
     pub(crate) fn close(&self, limit: Duration) {
@@ -412,55 +399,6 @@ impl Queue {
         if state.hurried > 0 {
             self.progress.notify_all();
         }
-    }
-}
-
-/// Somebody's wait until the messages queued before it have left. While one is
-/// alive, pauses between attempts to connect are short.
-#[derive(Debug)]
-pub struct Flush<'a> {
-    queue: &'a Queue,
-    started: Instant,
-    limit: Duration,
-    unreachable_limit: Duration,
-    target: u64,
-    dropped_before: u64,
-}
-
-impl Flush<'_> {
-    /// Waits for at most `slice`. `Some(true)`: all has been handed to the
-    /// kernel. `Some(false)`: the time is up, or something was dropped
-    /// meanwhile. `None`: not yet; wait again.
-    pub fn wait(&self, slice: Duration) -> Option<bool> {
-        let slice_started = Instant::now();
-        let mut state = self.queue.lock();
-        loop {
-            if state.oldest() >= self.target {
-                return Some(state.stats.dropped.total() == self.dropped_before);
-            }
-            let limit = if state.outage { self.unreachable_limit } else { self.limit };
-            let left = limit.saturating_sub(self.started.elapsed());
-            if left.is_zero() || state.sender == Sender::Absent {
-                return Some(false);
-            }
-            let slice_left = slice.saturating_sub(slice_started.elapsed());
-            if slice_left.is_zero() {
-                return None;
-            }
-            let woken = self.queue.progress.wait_timeout(state, left.min(slice_left));
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Waits to the end of the limit.
-    pub(crate) fn wait_all(&self) -> bool {
-        self.wait(Duration::MAX).unwrap_or(false)
-    }
-}
-
-impl Drop for Flush<'_> {
-    fn drop(&mut self) {
-        self.queue.lock().hurried -= 1;
     }
 }
 
