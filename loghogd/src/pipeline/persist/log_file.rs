@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::{Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::LogDir;
-use crate::limits::{WRITE_RETRY_MAX, WRITE_RETRY_MIN};
+use crate::limits::{COMPLAINT_WINDOW, WRITE_RETRY_MAX, WRITE_RETRY_MIN};
 use crate::stats::{Counter, Stats};
 
 /// Lines on their way to a file, and the room that they take until they are
@@ -38,6 +38,8 @@ pub(super) struct LogFile {
     /// The round in which it was last written to.
     pub(super) used: u64,
     pub(super) trouble: Option<Trouble>,
+    /// When the own log heard of trouble last.
+    said_at: Option<Instant>,
     /// The last sync failed, and that has been said.
     sync_failed: bool,
 }
@@ -46,6 +48,8 @@ pub(super) struct LogFile {
 pub(super) struct Trouble {
     pub(super) retry_at: Instant,
     pause: Duration,
+    /// The own log has heard of it.
+    said: bool,
 }
 
 impl LogFile {
@@ -59,6 +63,7 @@ impl LogFile {
             unsynced_since: None,
             used: 0,
             trouble: None,
+            said_at: None,
             sync_failed: false,
         }
     }
@@ -134,25 +139,31 @@ impl LogFile {
         stats: &Stats,
     ) {
         let full = dir.path().join(path);
-        match (outcome, self.trouble.take()) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(_)) => info!(
-                "{} can be written again; nothing sent over TCP or TLS was lost",
-                full.display()
-            ),
-            (Err(error), before) => {
-                stats.add(Counter::WriteRetries, 1);
-                if before.is_none() {
-                    error!(
-                        "cannot write {}: {error}; {}; stream senders wait meanwhile, and it is tried again",
-                        full.display(),
-                        remedy(&error)
-                    );
-                }
-                let pause = before.map_or(WRITE_RETRY_MIN, |t| (t.pause * 2).min(WRITE_RETRY_MAX));
-                self.trouble = Some(Trouble { retry_at: Instant::now() + pause, pause });
+        let before = self.trouble.take();
+        let Err(error) = outcome else {
+            if before.is_some_and(|trouble| trouble.said) {
+                info!(
+                    "{} can be written again; nothing sent over TCP or TLS was lost",
+                    full.display()
+                );
             }
+            return;
+        };
+        stats.add(Counter::WriteRetries, 1);
+        let now = Instant::now();
+        // A disk that is full, then not, then full again is one complaint.
+        let lately = self.said_at.is_some_and(|said_at| now < said_at + COMPLAINT_WINDOW);
+        let said = before.as_ref().map_or(!lately, |trouble| trouble.said);
+        if before.is_none() && said {
+            self.said_at = Some(now);
+            error!(
+                "cannot write {}: {error}; {}; stream senders wait meanwhile, and it is tried again",
+                full.display(),
+                remedy(&error)
+            );
         }
+        let pause = before.map_or(WRITE_RETRY_MIN, |t| (t.pause * 2).min(WRITE_RETRY_MAX));
+        self.trouble = Some(Trouble { retry_at: now + pause, pause, said });
     }
 
     pub(super) fn sync(&mut self, path: &str, stats: &Stats) {
