@@ -1,9 +1,9 @@
 //! A client that sends at full speed.
 //! An address -> numbered messages, until it is told to stop or cut off.
 //! Invariant: a message that is torn, doubled, missing or out of order shows.
-//! Leaves out: TLS, signatures.
+//! Leaves out: signatures.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,7 +44,15 @@ impl Load {
     /// Connects and sends messages for `app` and `module`, from number 0 on,
     /// as fast as the daemon takes them.
     pub fn start(address: SocketAddr, app: &'static str, module: &'static str) -> Load {
-        let socket = TcpStream::connect(address).expect("the daemon listens");
+        Load::over(TcpStream::connect(address).expect("the daemon listens"), app, module)
+    }
+
+    /// The same over a connection that is there, such as one inside TLS.
+    pub fn over(
+        socket: impl Write + Send + 'static,
+        app: &'static str,
+        module: &'static str,
+    ) -> Load {
         let told = Arc::new(Told::default());
         let theirs = Arc::clone(&told);
         let thread = std::thread::spawn(move || send(socket, app, module, &theirs));
@@ -100,7 +108,7 @@ pub fn assert_gapless(numbers: &[u64]) {
     }
 }
 
-fn send(mut socket: TcpStream, app_id: &str, module: &str, told: &Told) -> Sent {
+fn send(mut socket: impl Write, app_id: &str, module: &str, told: &Told) -> Sent {
     let mut scratch = EncodeScratch::default();
     let mut out = Vec::with_capacity(2 * WRITE_BYTES);
     let mut messages = 0;
@@ -115,7 +123,7 @@ fn send(mut socket: TcpStream, app_id: &str, module: &str, told: &Told) -> Sent 
             encode(&record, None, false, &mut scratch, &mut out).expect("a short message");
             messages += 1;
         }
-        if socket.write_all(&out).is_err() {
+        if socket.write_all(&out).and_then(|()| socket.flush()).is_err() {
             return Sent { messages: first, cut_off: true };
         }
         told.messages.store(messages, Ordering::Relaxed);

@@ -1,8 +1,10 @@
 //! Starting: exit codes, errors that name the thing and the remedy, going
 //! into the background, and one daemon a log folder.
 
+use std::fs::Permissions;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use loghog_tests::frames::frame;
 use loghog_tests::process::is_alive;
 use loghog_tests::{DEADLINE, Scenario, wait_until};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getsid};
+use nix::unistd::{Pid, Uid, User, chown, getsid};
 
 #[test]
 fn exit_codes_tell_usage_from_configuration() {
@@ -66,6 +68,43 @@ fn a_log_folder_that_cannot_be_written_is_named_with_its_remedy() {
     assert_eq!(stopped.status.code(), Some(78));
     let shown = log_dir.to_string_lossy().into_owned();
     assert!(stopped.said.contains(&shown) && stopped.said.contains("logdir"), "{}", stopped.said);
+}
+
+#[test]
+fn root_gives_its_rights_away_and_says_what_the_user_lacks() {
+    let user = match Uid::effective().is_root() {
+        true => User::from_name("nobody"),
+        false => User::from_uid(Uid::effective()),
+    };
+    let user = user.unwrap().expect("a user");
+    let site = Scenario::new().option("main", "user", &user.name);
+    let site = site.option("log", "filename", "../work/own.log").site();
+    open_to_all(site.folder());
+    for below in ["run", "work"] {
+        chown(&site.folder().join(below), Some(user.uid), Some(user.gid)).unwrap();
+    }
+    std::fs::set_permissions(site.log_dir(), Permissions::from_mode(0o555)).unwrap();
+    let stopped = site.try_start().expect_err("the log folder is not theirs to write");
+    assert_eq!(stopped.status.code(), Some(78));
+    let lacks = format!("{} cannot write to {}", user.name, stopped.site.log_dir().display());
+    assert!(stopped.said.contains(&lacks) && stopped.said.contains("chown"), "{}", stopped.said);
+
+    let site = stopped.site;
+    std::fs::set_permissions(site.log_dir(), Permissions::from_mode(0o755)).unwrap();
+    chown(&site.log_dir(), Some(user.uid), Some(user.gid)).unwrap();
+    let daemon = site.start();
+    let status = read(Path::new(&format!("/proc/{}/status", daemon.pid())));
+    let ids = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+    let theirs = user.uid.to_string();
+    assert!(ids.split_whitespace().skip(1).all(|id| id == theirs), "{ids}");
+    let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
+    socket.write_all(&frame("plain", "", "h", "as somebody else")).unwrap();
+    daemon.wait_for_records("plain/root.log", 1);
+    let written = std::fs::metadata(daemon.log_dir().join("plain/root.log")).unwrap();
+    assert_eq!((written.uid(), written.mode() & 0o007), (user.uid.as_raw(), 0));
+    // What only root may read is read before; on a reload the user must be able to.
+    assert!(daemon.reload().contains("reloaded"));
+    assert!(daemon.stop().status.success());
 }
 
 #[test]
@@ -159,6 +198,11 @@ fn it_is_ready_in_no_time() {
 
 fn run(arguments: &[&str], config: &Path) -> Output {
     Command::new(binary("loghogd")).args(arguments).arg("--config").arg(config).output().unwrap()
+}
+
+/// Lets every user pass through a folder.
+fn open_to_all(folder: &Path) {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
 }
 
 fn read(path: &Path) -> String {

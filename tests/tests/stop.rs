@@ -5,12 +5,17 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use loghog_tests::certs::Authority;
 use loghog_tests::frames::frame;
 use loghog_tests::load::{Load, assert_gapless, numbers};
+use loghog_tests::tls::connect;
 use loghog_tests::{Scenario, Stopped};
 use nix::sys::signal::Signal;
 
 const STOPPED_WITHIN: Duration = Duration::from_secs(2);
+
+/// The promise, in bytes.
+const RSS_BYTES_MAX: u64 = 64 << 20;
 
 /// One facility for each connection, so that the order of each shows.
 const FOUR: &str = "[a]\nrotate = daily\nbackup_count = 1\n\
@@ -21,12 +26,22 @@ const FOUR: &str = "[a]\nrotate = daily\nbackup_count = 1\n\
 #[test]
 fn all_that_was_read_at_full_speed_is_written_before_the_end() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let daemon = Scenario::new().facilities(FOUR).start();
+        let authority = Authority::new();
+        let client = authority.client("web-1");
+        let daemon = Scenario::new().facilities(FOUR).tls(&authority).start();
         let apps = ["a", "b", "c", "d"];
-        let loads = apps.map(|app| Load::start(daemon.tcp(), app, ""));
+        let loads = apps.map(|app| match app {
+            "d" => {
+                let ca = authority.certificate();
+                Load::over(connect(daemon.tls(), &ca, Some(&client)).unwrap(), app, "")
+            }
+            _ => Load::start(daemon.tcp(), app, ""),
+        });
         for app in apps {
             daemon.wait_for_records(&format!("{app}/root.log"), 5_000);
         }
+        let peak = daemon.rss_bytes_peak();
+        assert!(peak < RSS_BYTES_MAX, "the daemon took {} KiB at full load", peak >> 10);
         let stopped = daemon.stop_with(signal);
         assert_in_time(&stopped);
         let sent = loads.map(|load| load.wait());
