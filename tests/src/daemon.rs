@@ -309,11 +309,6 @@ impl Daemon {
         })
     }
 
-    /// Has the daemon ended by itself?
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("our own child").is_some()
-    }
-
     /// The most memory that the daemon ever took, in bytes.
     pub fn rss_bytes_peak(&self) -> u64 {
         process::rss_bytes_peak(self.pid())

@@ -5,8 +5,6 @@
 //!
 //! A test waits for conditions, each with a deadline; it never sleeps for luck.
 
-#![allow(missing_docs, clippy::missing_panics_doc)]
-
 pub mod binaries;
 pub mod certs;
 pub mod daemon;

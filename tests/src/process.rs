@@ -12,11 +12,6 @@ pub fn rss_bytes_peak(pid: u32) -> u64 {
     status_kib(pid, "VmHWM:") << 10
 }
 
-/// The memory that a process has in RAM now, in bytes (VmRSS of proc(5)).
-pub fn rss_bytes(pid: u32) -> u64 {
-    status_kib(pid, "VmRSS:") << 10
-}
-
 /// Time that a process has spent on the processors, in clock ticks
 /// (utime and stime of proc(5)).
 pub fn cpu_ticks(pid: u32) -> u64 {
