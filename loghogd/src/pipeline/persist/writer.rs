@@ -330,11 +330,14 @@ impl Writer {
         let mut messages_lost = 0;
         for (path, file) in &mut self.files {
             file.close(path, &self.stats);
-            let lost = file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>()
-                - file
-                    .parcels
-                    .front()
-                    .map_or(0, |first| messages_in(&first.section.bytes, file.written));
+            // Of a parcel that was cut short, the front is in the file.
+            let written = file
+                .parcels
+                .front()
+                .map_or(0, |first| messages_in(&first.section.bytes, file.written));
+            self.stats.add(Counter::Lines, written);
+            let waiting = file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>();
+            let lost = waiting - written;
             if lost > 0 {
                 error!(
                     "{lost} messages for {path} are lost: the file could not be written until the end"
