@@ -54,7 +54,7 @@ pub const LANES_MAX: usize = 6;
 /// doubles each time.
 pub const BOMB_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.
-pub const BOMB_PAUSE_MAX: Duration = Duration::from_secs(10);
+pub const BOMB_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Datagrams received by one call.
 pub const DATAGRAMS_A_CALL: usize = 32;

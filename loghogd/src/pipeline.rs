@@ -58,7 +58,7 @@ use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::facility::Table;
 use crate::connections::{Connections, Peer, Seat, Transport};
-use crate::limits::{BOMB_PAUSE_MAX, BOMB_PAUSE_MIN, HANDSHAKE_TIME_MAX};
+use crate::limits::{BOMB_PAUSE_MAX, BOMB_PAUSE_MIN, HANDSHAKE_TIME_MAX, TURN_BYTES_MAX};
 use crate::stats::{Counter, Stats};
 
 /// What all connections share.
@@ -78,7 +78,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Longest payload of a stream's frame, before and after inflating, in bytes.
     pub frame_bytes_max: u32,
-    /// The same of a datagram's frame.
+    /// The same of a datagram's frame, before inflating; what it inflates to
+    /// is bounded as for a stream.
     pub datagram_bytes_max: u32,
     /// The way to the disk.
     pub handover: Handover,
@@ -322,8 +323,11 @@ impl Road {
             }
             works.follow(&self.shared.table.load());
             let stamp = self.shared.clock.stamp();
+            let mut turn_bytes = 0;
             for (datagram, address) in bag.datagrams() {
-                works.carry_datagram(datagram, &stamp, self.shared.datagram_bytes_max);
+                let (datagram_max, payload_max) =
+                    (self.shared.datagram_bytes_max, self.shared.frame_bytes_max);
+                turn_bytes += works.carry_datagram(datagram, &stamp, datagram_max, payload_max);
                 if works.has_refused() {
                     self.settle(&mut works, &Peer { transport: Transport::Udp, address });
                 }
@@ -331,10 +335,14 @@ impl Road {
                     self.count(&works.take_done());
                     self.shared.handover.hand_over(&mut works.batch).await;
                 }
+                // A flood must not keep others from their turn.
+                if turn_bytes >= TURN_BYTES_MAX {
+                    turn_bytes = 0;
+                    tokio::task::yield_now().await;
+                }
             }
             self.count(&works.take_done());
             self.shared.handover.hand_over(&mut works.batch).await;
-            // A flood must not keep others from their turn.
             tokio::task::yield_now().await;
         }
     }

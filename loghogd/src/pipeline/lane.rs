@@ -145,18 +145,21 @@ impl Works {
         }
     }
 
-    /// Carries the one frame of a datagram.
+    /// Carries the one frame of a datagram. Returns how many bytes were read
+    /// and inflated for it.
     pub(super) fn carry_datagram(
         &mut self,
         datagram: &[u8],
         stamp: &Stamp,
+        datagram_bytes_max: u32,
         payload_bytes_max: u32,
-    ) {
-        match frame::datagram(datagram, payload_bytes_max) {
-            Ok(frame) => {
-                self.step(&frame, stamp, payload_bytes_max);
+    ) -> usize {
+        match frame::datagram(datagram, datagram_bytes_max) {
+            Ok(frame) => datagram.len() + self.step(&frame, stamp, payload_bytes_max),
+            Err(error) => {
+                self.refuse(DecodeError::from(error).into());
+                datagram.len()
             }
-            Err(error) => self.refuse(DecodeError::from(error).into()),
         }
     }
 
