@@ -162,11 +162,13 @@ impl Road {
         let mut bomb_pause = Duration::ZERO;
         while !seat.is_leaving() {
             match until {
-                // What has been read is carried on, whatever the time.
-                _ if pending.has_whole_frames() => {}
+                // What has been read is carried on, whatever the time, but for
+                // those whose payloads take a thousand times their share of it.
+                _ if pending.has_whole_frames() && bomb_pause.is_zero() => {}
                 // What was sent before the stop is read, up to a point.
                 Some(until) if Instant::now() >= until => break,
                 Some(_) => {}
+                None if pending.has_whole_frames() => {}
                 None => tokio::select! {
                     biased;
                     () = seat.evicted() => break,
