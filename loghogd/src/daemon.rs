@@ -119,6 +119,7 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     // is read up to a point, and carried on; when the last end of the way to
     // the disk is gone, the disk's thread writes what it has, syncs and ends.
     let stopped = Instant::now();
+    disk.hurry();
     let _ = stop.send(Some(stopped + DRAIN_TIME_MAX));
     drop((road, handover));
     let outcome = wait_for_disk(disk, stopped, &floodgate);
@@ -142,6 +143,10 @@ fn wait_for_disk(disk: Disk, stopped: Instant, floodgate: &Floodgate) -> Outcome
             // Nobody reads any more: what was read and waits for room gets it.
             floodgate.open();
             open = true;
+        }
+        if elapsed >= STOP_TIME_MAX && disk.has_written() {
+            warn!("the disk has not synced yet what was written; a power failure now may lose it");
+            return Outcome::Clean;
         }
         if elapsed >= STOP_TIME_MAX {
             error!("the disk does not answer: what was not written and synced yet may be lost");

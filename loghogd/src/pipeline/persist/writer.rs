@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -88,6 +89,27 @@ pub struct Disk {
     pub thread: JoinHandle<Ended>,
     /// Resolves when it has ended, also when that was by a fault of ours.
     pub gone: oneshot::Receiver<()>,
+    stop: Arc<Stop>,
+}
+
+impl Disk {
+    /// A stop has begun: from now on everything is written first, and synced
+    /// at the end. Between two batches there is no time to wait for the disk.
+    pub fn hurry(&self) {
+        self.stop.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Is everything in its file, if perhaps not synced yet? Known at the end.
+    pub fn has_written(&self) -> bool {
+        self.stop.written.load(Ordering::Acquire)
+    }
+}
+
+/// How far a stop has come.
+#[derive(Debug, Default)]
+struct Stop {
+    begun: AtomicBool,
+    written: AtomicBool,
 }
 
 /// How the writer ended.
@@ -121,6 +143,7 @@ pub fn start(
 ) -> io::Result<(Handover, Disk)> {
     let (orders, inbox) = mpsc::channel();
     let spares = Arc::new(Spares::default());
+    let stop = Arc::new(Stop::default());
     let writer = Writer {
         log_dir,
         settings,
@@ -131,6 +154,7 @@ pub fn start(
         hosts: HashMap::new(),
         hosts_full: HashSet::new(),
         round: 0,
+        stop: Arc::clone(&stop),
     };
     let (here, gone) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name("persist".into()).spawn(move || {
@@ -138,7 +162,7 @@ pub fn start(
         writer.run()
     })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    Ok((Handover { orders, room, spares }, Disk { thread, gone }))
+    Ok((Handover { orders, room, spares }, Disk { thread, gone, stop }))
 }
 
 /// The inbox is bounded by `Handover::room`, of which each parcel keeps its
@@ -159,6 +183,7 @@ struct Writer {
     hosts: HashMap<(Box<str>, Box<str>), HashSet<String>>,
     hosts_full: HashSet<(Box<str>, Box<str>)>,
     round: u64,
+    stop: Arc<Stop>,
 }
 
 impl Writer {
@@ -200,8 +225,9 @@ impl Writer {
     /// When the next sync or the next attempt is due.
     fn next_due(&self) -> Option<Instant> {
         let patience = self.settings.unsynced_time_max;
+        let stopping = self.stop.begun.load(Ordering::Relaxed);
         let due = |file: &LogFile| {
-            let sync = file.unsynced_since.map(|since| since + patience);
+            let sync = file.unsynced_since.filter(|_| !stopping).map(|since| since + patience);
             let retry = file.trouble.as_ref().map(|trouble| trouble.retry_at);
             sync.into_iter().chain(retry).min()
         };
@@ -299,6 +325,9 @@ impl Writer {
     fn sync_due(&mut self, now: Instant) {
         let patience = self.settings.unsynced_time_max;
         for (path, file) in &mut self.files {
+            if self.stop.begun.load(Ordering::Relaxed) {
+                return;
+            }
             let full = file.messages_unsynced >= u64::from(file.facility.flush_every);
             let old = file.unsynced_since.is_some_and(|since| now >= since + patience);
             if full || old {
@@ -320,7 +349,8 @@ impl Writer {
         }
     }
 
-    /// Writes what is left as long as a stop may take, and says what is lost.
+    /// Writes what is left as long as a stop may take, says what is lost, and
+    /// syncs the rest.
     fn end(mut self) -> Ended {
         let deadline = Instant::now() + STOP_WRITE_TIME_MAX;
         while let Some(retry) = self.next_retry().filter(|_| Instant::now() < deadline) {
@@ -328,8 +358,7 @@ impl Writer {
             self.write_all(Instant::now());
         }
         let mut messages_lost = 0;
-        for (path, file) in &mut self.files {
-            file.close(path, &self.stats);
+        for (path, file) in &self.files {
             // Of a parcel that was cut short, the front is in the file.
             let written = file
                 .parcels
@@ -346,6 +375,10 @@ impl Writer {
             messages_lost += lost;
         }
         self.stats.add(Counter::LinesLost, messages_lost);
+        self.stop.written.store(messages_lost == 0, Ordering::Release);
+        for (path, file) in &mut self.files {
+            file.close(path, &self.stats);
+        }
         Ended { messages_lost }
     }
 
