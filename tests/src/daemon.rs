@@ -31,8 +31,9 @@ pub struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(arguments: Vec<String>, tiny_disk_bytes: Option<u64>) -> Site {
-        let folder = tempfile::Builder::new().prefix("loghog-").tempdir().expect("a temp folder");
+    pub(crate) fn new(parent: &Path, arguments: Vec<String>, tiny_disk_bytes: Option<u64>) -> Site {
+        let folder = tempfile::Builder::new().prefix("loghog-").tempdir_in(parent);
+        let folder = folder.expect("a writable folder for temporary files");
         for below in ["etc", "log", "run", "work"] {
             std::fs::create_dir(folder.path().join(below)).expect("a writable temp folder");
         }

@@ -28,7 +28,7 @@ fn all_that_was_read_at_full_speed_is_written_before_the_end() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let authority = Authority::new();
         let client = authority.client("web-1");
-        let daemon = Scenario::new().facilities(FOUR).tls(&authority).start();
+        let daemon = Scenario::new().fast_disk().facilities(FOUR).tls(&authority).start();
         let apps = ["a", "b", "c", "d"];
         let loads = apps.map(|app| match app {
             "d" => {
@@ -59,7 +59,7 @@ fn all_that_was_read_at_full_speed_is_written_before_the_end() {
 
 #[test]
 fn what_was_sent_before_the_signal_is_written() {
-    let daemon = Scenario::new().start();
+    let daemon = Scenario::new().fast_disk().start();
     let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
     socket.write_all(&frame("plain", "", "h", "first")).unwrap();
     daemon.wait_for_records("plain/root.log", 1);
@@ -73,7 +73,7 @@ fn what_was_sent_before_the_signal_is_written() {
 
 #[test]
 fn idle_and_half_spoken_connections_do_not_delay_the_end() {
-    let daemon = Scenario::new().start();
+    let daemon = Scenario::new().fast_disk().start();
     let idle: Vec<_> = (0..100).map(|_| TcpStream::connect(daemon.tcp()).unwrap()).collect();
     let mut half = TcpStream::connect(daemon.tcp()).unwrap();
     half.write_all(&frame("plain", "", "h", "never ended")[..50]).unwrap();
