@@ -1,260 +1,161 @@
-//! The only room that opens log files.
-//! A path below the log folder -> an open file that ends at a line's end.
-//! Invariant: nothing outside of the log folder is opened, whatever links stand in it.
-//! Leaves out: when to write, how much, and when to sync (`pipeline::persist::writer`).
+//! The only room that touches log files: what the road asks of a disk.
+//! A name below the log folder -> an open file, a new name, or nothing any more.
+//! Invariant: a path is a folder and a name, both single components; nothing else is ever touched.
+//! Leaves out: what the names mean (`pipeline::rotate::name`), and when to do what.
+//!
+//! ```text
+//! log_dir    the log folder of a real file system
+//! simulated  one in memory, for tests: it fails, stops and loses power on demand
+//! ```
+//! Each method that changes something is one step: after any of them the
+//! process may be killed, or the power fail, and the next start finds what
+//! the steps before have left.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+mod log_dir;
 
-use nix::errno::Errno;
-use nix::fcntl::{self, Flock, FlockArg, OFlag, OpenHow, ResolveFlag};
-use nix::sys::stat::{self, Mode, SFlag};
+pub use log_dir::LogDir;
 
-use crate::limits::LINE_BYTES_MAX;
+use std::fmt::Debug;
+use std::io::{self, Read, Write};
+use std::path::Path;
 
-/// Permissions of a log file: its owner writes, its group reads.
-const FILE_MODE: Mode = Mode::from_bits_truncate(0o640);
-/// Permissions of an application's folder.
-const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o750);
+use jiff::Timestamp;
 
-/// The folder that all log files are below. Held by one daemon at a time.
-#[derive(Debug)]
-pub struct LogDir {
-    folder: Flock<OwnedFd>,
-    path: PathBuf,
-}
+/// The folder that all log files are below.
+pub trait Disk: Debug + Send + Sync {
+    /// Its path, for messages.
+    fn path(&self) -> &Path;
 
-/// A log file, open for appending.
-#[derive(Debug)]
-pub struct LiveFile {
-    /// Readable too, so that its end can be looked at.
-    pub file: File,
-    /// Its size, in bytes.
-    pub bytes: u64,
-    /// Bytes of a torn last line that were cut off, as a kill in the middle
-    /// of a write leaves one.
-    pub torn_bytes: u64,
-}
-
-impl LogDir {
-    /// Opens the log folder and takes it for this process alone.
+    /// The names of the folders in it, in no order.
     ///
     /// # Errors
-    /// `EWOULDBLOCK` when another process holds it; else what the system says.
-    pub fn open(path: &Path) -> io::Result<LogDir> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder = fcntl::open(path, flags, Mode::empty())?;
-        let folder = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e)?;
-        Ok(LogDir { folder, path: path.to_owned() })
-    }
+    /// What the system says.
+    fn folders(&self) -> io::Result<Vec<String>>;
 
-    /// The folder's path, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
+    /// The names in a folder, in no order, hidden ones not; none when there
+    /// is no such folder.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn names(&self, folder: &str) -> io::Result<Vec<String>>;
 
-    /// Opens `APP/FILE` for appending, and creates both where they are not
-    /// there. A torn last line is cut off: it was never whole, so nobody was
-    /// told that it is safe.
+    /// What is known of a file without opening it; none when there is no
+    /// such file.
+    ///
+    /// # Errors
+    /// What the system says; `EINVAL` for what is no regular file.
+    fn facts(&self, folder: &str, name: &str) -> io::Result<Option<Facts>>;
+
+    /// Opens a file for reading and appending, and makes it and its folder
+    /// where they are not there.
     ///
     /// # Errors
     /// What the system says; `ELOOP` for a link, `EINVAL` for what is no
     /// regular file.
-    pub fn open_live(&self, app: &str, file: &str) -> io::Result<LiveFile> {
-        let folder = self.open_app(app)?;
-        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let fd = match open_beneath(folder.as_fd(), file, flags) {
-            Err(Errno::ENOENT) => {
-                let fd =
-                    open_beneath(folder.as_fd(), file, flags | OFlag::O_CREAT | OFlag::O_EXCL)?;
-                // A file is only safe when its name is.
-                nix::unistd::fsync(&folder)?;
-                fd
-            }
-            other => other?,
-        };
-        let kind = SFlag::from_bits_truncate(stat::fstat(&fd)?.st_mode) & SFlag::S_IFMT;
-        if kind != SFlag::S_IFREG {
-            return Err(Errno::EINVAL.into());
-        }
-        let file = File::from(fd);
-        let torn_bytes = cut_torn_line(&file)?;
-        let bytes = file.metadata()?.len();
-        Ok(LiveFile { file, bytes, torn_bytes })
-    }
+    fn open_live(&self, folder: &str, name: &str) -> io::Result<Live>;
 
-    /// The names in an application's folder; none when it is not there.
+    /// Opens a file for reading, from its beginning.
+    ///
+    /// # Errors
+    /// As [`Disk::open_live`]; `ENOENT` when it is not there.
+    fn open(&self, folder: &str, name: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Makes a new file, open for reading and appending.
+    ///
+    /// # Errors
+    /// What the system says; `EEXIST` when there is one of that name.
+    fn create(&self, folder: &str, name: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Gives a file another name in its folder, and never replaces one.
+    ///
+    /// # Errors
+    /// What the system says; `EEXIST` when there is a file of the new name.
+    fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file; does nothing when it is not there.
     ///
     /// # Errors
     /// What the system says.
-    pub fn names(&self, app: &str) -> io::Result<Vec<String>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let folder = match open_beneath(self.folder.as_fd(), app, flags) {
-            Err(Errno::ENOENT) => return Ok(Vec::new()),
-            other => other?,
-        };
-        let mut names = Vec::new();
-        for entry in nix::dir::Dir::from_fd(folder)?.iter() {
-            names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
-        }
-        Ok(names)
-    }
+    fn remove(&self, folder: &str, name: &str) -> io::Result<()>;
 
-    fn open_app(&self, app: &str) -> nix::Result<OwnedFd> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        match open_beneath(self.folder.as_fd(), app, flags) {
-            Err(Errno::ENOENT) => {
-                match stat::mkdirat(&*self.folder, app, FOLDER_MODE) {
-                    Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(error) => return Err(error),
-                }
-                nix::unistd::fsync(&*self.folder)?;
-                open_beneath(self.folder.as_fd(), app, flags)
-            }
-            other => other,
-        }
-    }
+    /// Makes safe what was made, renamed and removed in a folder until now.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_folder(&self, folder: &str) -> io::Result<()>;
+
+    /// The room on the file system.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn space(&self) -> io::Result<Space>;
 }
 
-/// Opens one name in `folder`, and follows no link. Kernels before 5.6 have
-/// no openat2(2); for a single name O_NOFOLLOW is as strict.
-fn open_beneath(
-    folder: std::os::fd::BorrowedFd<'_>,
-    name: &str,
-    flags: OFlag,
-) -> nix::Result<OwnedFd> {
-    if name.is_empty() || name == "." || name == ".." || name.contains('/') {
-        return Err(Errno::EINVAL);
-    }
-    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let mode = if flags.contains(OFlag::O_CREAT) { FILE_MODE } else { Mode::empty() };
-    let resolve = ResolveFlag::RESOLVE_BENEATH
-        | ResolveFlag::RESOLVE_NO_SYMLINKS
-        | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let how = OpenHow::new().flags(flags).mode(mode).resolve(resolve);
-    match fcntl::openat2(folder, name, how) {
-        // EPERM: a filter of system calls that does not know openat2.
-        Err(Errno::ENOSYS | Errno::EPERM) => fcntl::openat(folder, name, flags, mode),
-        other => other,
-    }
+/// An open file. Reading goes on from where it ended, writing at the end.
+pub trait DiskFile: Debug + Send + Read + Write {
+    /// What is known of it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn facts(&self) -> io::Result<Facts>;
+
+    /// Fills `buffer` with what stands from `offset` on, as far as there is
+    /// something; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts the file to so many bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_len(&self, bytes: u64) -> io::Result<()>;
+
+    /// Sets the time of the last change.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_modified(&self, modified: Timestamp) -> io::Result<()>;
+
+    /// Makes its content safe.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Tells the system that what has been synced will not be read again
+    /// soon, so that it need not take the place of what others read.
+    fn forget(&self);
 }
 
-/// Cuts the file behind its last line feed; returns how many bytes that were.
-/// A file whose last line is longer than any of ours is not ours to cut: it
-/// gets the line feed that it lacks.
-fn cut_torn_line(file: &File) -> io::Result<u64> {
-    const BLOCK_BYTES: u64 = 64 << 10;
-    let end = file.metadata()?.len();
-    let mut block = Vec::new();
-    let mut start = end;
-    while start > 0 && end - start <= LINE_BYTES_MAX as u64 {
-        let stop = start;
-        start = start.saturating_sub(BLOCK_BYTES);
-        block.resize(usize::try_from(stop - start).unwrap_or(0), 0);
-        file.read_exact_at(&mut block, start)?;
-        if let Some(place) = block.iter().rposition(|&byte| byte == b'\n') {
-            let keep = start + place as u64 + 1;
-            if keep < end {
-                file.set_len(keep)?;
-                file.sync_data()?;
-            }
-            return Ok(end - keep);
-        }
-    }
-    if start == 0 {
-        if end > 0 {
-            file.set_len(0)?;
-            file.sync_data()?;
-        }
-        return Ok(end);
-    }
-    // The file is open for appending: this goes to its end.
-    let mut end_of_file = file;
-    end_of_file.write_all(b"\n")?;
-    Ok(0)
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Which file it is, whatever its name: device and inode.
+    pub id: (u64, u64),
+    /// Its length.
+    pub bytes: u64,
+    /// What it takes on the disk, in bytes.
+    pub disk_bytes: u64,
+    /// When it was changed last.
+    pub modified: Timestamp,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::symlink;
+/// A live file, open for reading and appending.
+#[derive(Debug)]
+pub struct Live {
+    /// The file.
+    pub file: Box<dyn DiskFile>,
+    /// It was made just now: its name is safe only when its folder is synced.
+    pub is_new: bool,
+}
 
-    fn log_dir() -> (tempfile::TempDir, LogDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let log_dir = LogDir::open(folder.path()).unwrap();
-        (folder, log_dir)
-    }
-
-    #[test]
-    fn a_file_and_its_folder_are_made_with_narrow_permissions() {
-        use std::os::unix::fs::PermissionsExt;
-        let (folder, log_dir) = log_dir();
-        log_dir.open_live("app", "web.log").unwrap();
-        let mode =
-            |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode();
-        assert_eq!(mode("app/web.log") & 0o7137, 0);
-        assert_eq!(mode("app") & 0o7027, 0);
-    }
-
-    #[test]
-    fn links_and_special_files_are_refused() {
-        let (folder, log_dir) = log_dir();
-        let outside = tempfile::tempdir().unwrap();
-        symlink(outside.path(), folder.path().join("linked")).unwrap();
-        assert!(log_dir.open_live("linked", "web.log").is_err());
-        fs::create_dir(folder.path().join("app")).unwrap();
-        symlink(outside.path().join("target"), folder.path().join("app/web.log")).unwrap();
-        assert!(log_dir.open_live("app", "web.log").is_err());
-        nix::unistd::mkfifo(&folder.path().join("app/pipe.log"), FILE_MODE).unwrap();
-        assert!(log_dir.open_live("app", "pipe.log").is_err());
-        for name in ["..", ".", "", "a/b"] {
-            assert!(log_dir.open_live(name, "web.log").is_err());
-            assert!(log_dir.open_live("app", name).is_err());
-        }
-        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_torn_last_line_is_cut_and_whole_lines_stay() {
-        let (folder, log_dir) = log_dir();
-        fs::create_dir(folder.path().join("app")).unwrap();
-        let path = folder.path().join("app/web.log");
-        for (before, after) in [
-            (&b"one\ntwo\nthr"[..], &b"one\ntwo\n"[..]),
-            (b"one\n", b"one\n"),
-            (b"torn from the start", b""),
-            (b"", b""),
-        ] {
-            fs::write(&path, before).unwrap();
-            let live = log_dir.open_live("app", "web.log").unwrap();
-            assert_eq!(live.torn_bytes, (before.len() - after.len()) as u64);
-            assert_eq!(live.bytes, after.len() as u64);
-            assert_eq!(fs::read(&path).unwrap(), after);
-        }
-        let long = [b"one\n".to_vec(), vec![b'x'; 200_000]].concat();
-        fs::write(&path, &long).unwrap();
-        assert_eq!(log_dir.open_live("app", "web.log").unwrap().bytes, 4);
-    }
-
-    #[test]
-    fn a_last_line_longer_than_ours_can_be_is_kept() {
-        let (folder, log_dir) = log_dir();
-        fs::create_dir(folder.path().join("app")).unwrap();
-        let path = folder.path().join("app/web.log");
-        let foreign = vec![b'x'; LINE_BYTES_MAX + (128 << 10)];
-        fs::write(&path, &foreign).unwrap();
-        let live = log_dir.open_live("app", "web.log").unwrap();
-        assert_eq!((live.torn_bytes, live.bytes), (0, foreign.len() as u64 + 1));
-    }
-
-    #[test]
-    fn a_log_folder_belongs_to_one_daemon() {
-        let (folder, _log_dir) = log_dir();
-        let second = LogDir::open(folder.path()).unwrap_err();
-        assert_eq!(second.raw_os_error(), Some(Errno::EWOULDBLOCK as i32));
-    }
+/// The room on a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All there is.
+    pub total_bytes: u64,
+    /// What we may still use.
+    pub free_bytes: u64,
 }

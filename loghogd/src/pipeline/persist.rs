@@ -9,10 +9,12 @@
 //! persist  (here) collects the lines of many messages, without a lock
 //! writer   owns the open files: one write a file for many batches, then one sync
 //! log_file one of them
+//! mend     what a kill has left at a file's end
 //! ```
 
 pub mod line;
 mod log_file;
+mod mend;
 pub mod path;
 pub mod writer;
 

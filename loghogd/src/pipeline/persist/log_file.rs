@@ -4,7 +4,6 @@
 //! Leaves out: which files there are, and when to write and to sync (`writer`).
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +12,9 @@ use nix::errno::Errno;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{error, info, warn};
 
-use super::{Section, Spares};
+use super::{Section, Spares, mend};
 use crate::config::facility::Facility;
-use crate::disk::LogDir;
+use crate::disk::{Disk, DiskFile, LogDir};
 use crate::limits::{COMPLAINT_WINDOW, WRITE_RETRY_MAX, WRITE_RETRY_MIN};
 use crate::stats::{Counter, Stats};
 
@@ -29,7 +28,7 @@ pub(super) struct Parcel {
 /// A file that lines go to, open or about to be.
 pub(super) struct LogFile {
     pub(super) facility: Arc<Facility>,
-    pub(super) file: Option<File>,
+    pub(super) file: Option<Box<dyn DiskFile>>,
     /// What is to be written; of the first, `written` bytes already are.
     pub(super) parcels: VecDeque<Parcel>,
     pub(super) written: usize,
@@ -172,7 +171,7 @@ impl LogFile {
             return;
         }
         let Some(file) = &self.file else { return };
-        match file.sync_data() {
+        match file.sync() {
             Ok(()) => {
                 stats.add(Counter::Syncs, 1);
                 self.sync_failed = false;
@@ -213,7 +212,7 @@ impl LogFile {
             return;
         }
         let torn = (self.written - keep) as u64;
-        let cut = file.metadata().and_then(|data| file.set_len(data.len().saturating_sub(torn)));
+        let cut = file.facts().and_then(|data| file.set_len(data.bytes.saturating_sub(torn)));
         match cut {
             Ok(()) => self.written = keep,
             // What is in the file stays; the rest of the message follows it.
@@ -240,14 +239,18 @@ pub(super) fn messages_in(bytes: &[u8], written: usize) -> u64 {
     (first_lines.count() as u64).saturating_sub(1)
 }
 
-fn open(path: &str, dir: &LogDir) -> io::Result<File> {
+fn open(path: &str, dir: &LogDir) -> io::Result<Box<dyn DiskFile>> {
     let (app, name) = path.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
-    let live = dir.open_live(app, name)?;
-    if live.torn_bytes > 0 {
+    let mut live = dir.open_live(app, name)?;
+    if live.is_new {
+        dir.sync_folder(app)?;
+        return Ok(live.file);
+    }
+    let torn_bytes = mend::cut_torn_line(&mut *live.file)?;
+    if torn_bytes > 0 {
         info!(
-            "{path} ended in a torn line of {} bytes, as a kill in the middle of a write leaves it; \
-             it was cut off",
-            live.torn_bytes
+            "{path} ended in a torn line of {torn_bytes} bytes, as a kill in the middle of a write \
+             leaves it; it was cut off"
         );
     }
     Ok(live.file)

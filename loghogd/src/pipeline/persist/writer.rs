@@ -21,7 +21,7 @@ use tracing::{error, warn};
 
 use super::log_file::{LogFile, Parcel, messages_in};
 use super::{Batch, Section, Spares};
-use crate::disk::LogDir;
+use crate::disk::{Disk as _, LogDir};
 use crate::limits::{
     QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, ROUND_BATCHES_MAX, STOP_WRITE_TIME_MAX,
 };
