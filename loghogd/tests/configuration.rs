@@ -1,14 +1,16 @@
 //! The configuration files as shipped, as the original wrote them, and as
 //! people get them wrong; and the questions about them, by the real program.
 
-use loghogd::config::checked::{Family, Format, When};
+use loghogd::config::checked::{Family, Format, MinFree, When};
 use loghogd::config::facility::{Origin, Table};
 use loghogd::config::{self, Config, Kind, Overrides, Problem};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/loghogd/");
@@ -237,12 +239,83 @@ fn facilities_that_could_share_a_file_are_refused() {
     assert!(two("web", "x-web", "").is_ok());
     assert!(two("web", "x-webs", per_host).is_ok());
     assert!(two("web", "-web", per_host).is_ok());
+    // The host "x-" of "web" would write to the file of the host "x" of "-web".
+    let both = format!("[DEFAULT]\n{per_host}[a]\n{section}[a:web]\n{section}[a:-web]\n{section}");
+    assert_eq!(facilities(&both).unwrap_err()[0].kind, Kind::Collision);
     // No host is encoded like this.
     assert!(two("web", "\u{e9}-web", per_host).is_ok());
     let everywhere = format!("[DEFAULT]\n{per_host}[a]\n{section}[a:db-root]\n{section}");
     assert_eq!(facilities(&everywhere).unwrap_err()[0].kind, Kind::Collision);
     let apart = format!("[DEFAULT]\n{per_host}[a]\n{section}[b]\n{section}[b:db]\n{section}");
     assert!(facilities(&apart).is_ok());
+}
+
+#[test]
+fn what_is_deleted_is_inherited_and_can_be_switched_off() {
+    let section = "rotate = daily\nbackup_count = 1\n";
+    let table = facilities(&format!(
+        "[a]\n{section}max_age = 30\nmax_total_size = 1 GiB\n\
+         [a:web]\n{section}\
+         [a:web.short]\n{section}max_age = 12h\nmax_total_size = 500\n\
+         [a:kept]\n{section}max_age = 0\nmax_total_size = 0\n[b]\n{section}",
+    ))
+    .unwrap();
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    for (app, module, age_max, total_bytes_max) in [
+        ("a", "", days(30), Some(1 << 30)),
+        ("a", "web", days(30), Some(1 << 30)),
+        ("a", "web.short", Some(Duration::from_secs(12 * 3_600)), Some(500)),
+        ("a", "kept", None, None),
+        ("b", "", None, None),
+    ] {
+        let facility = table.find(app, module).unwrap();
+        assert_eq!(facility.age_max(), age_max, "{app}:{module}");
+        let total = facility.total_bytes_max().map(|bytes| bytes.get());
+        assert_eq!(total, total_bytes_max, "{app}:{module}");
+    }
+    let web = table.find("a", "web").unwrap().origins;
+    assert_eq!(web.max_age, Origin::Root { line: 4 });
+    assert_eq!(web.max_total_size, Origin::Root { line: 5 });
+    let bad = facilities(&format!("[a]\n{section}max_age = long\nmax_total_size = 1x\n"));
+    let lines: Vec<Option<u32>> = bad.unwrap_err().iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [Some(4), Some(5)]);
+}
+
+#[test]
+fn room_to_keep_free_is_a_size_or_a_percentage() {
+    let tenths = |tenths| Some(MinFree::Percent { tenths });
+    for (text, min_free) in [
+        ("", None),
+        ("0", None),
+        ("0%", None),
+        ("0 %", None),
+        ("500", Some(MinFree::Bytes(500))),
+        ("2 GiB", Some(MinFree::Bytes(2 << 30))),
+        ("5%", tenths(50)),
+        (" 2.5 % ", tenths(25)),
+        ("50%", tenths(500)),
+    ] {
+        let main = accepted(&format!("[main]\nmin_free = {text}\n")).main;
+        assert_eq!(main.min_free, min_free, "{text}");
+    }
+    assert_eq!(accepted("").main.min_free, None);
+    for text in ["x", "%", "-1", "5.55%", "5.%", ".5%", "50.1%", "90%", "101%", "5 percent"] {
+        let problems = refused(&format!("[main]\nmin_free = {text}\n"));
+        assert_eq!(problems, [(Some(2), Kind::BadValue)], "{text}");
+    }
+    assert_eq!(MinFree::Bytes(7).bytes_of(1_000), 7);
+    assert_eq!(MinFree::Percent { tenths: 25 }.bytes_of(1_000_000), 25_000);
+    assert_eq!(MinFree::Percent { tenths: 500 }.bytes_of(u64::MAX), u64::MAX / 2);
+}
+
+proptest! {
+    #[test]
+    fn room_to_keep_free_loads_equal_as_it_is_printed(bytes in 1..=u64::MAX, tenths in 1..=500_u16) {
+        for min_free in [MinFree::Bytes(bytes), MinFree::Percent { tenths }] {
+            let main = accepted(&format!("[main]\nmin_free = {min_free}\n")).main;
+            prop_assert_eq!(main.min_free, Some(min_free));
+        }
+    }
 }
 
 #[test]
@@ -379,7 +452,8 @@ fn explain_tells_file_options_and_origins_but_no_secret() {
     let asked = Asked::new(
         "[main]\nlogdir = /var/log/there\n",
         "[a]\nrotate = daily\nbackup_count = 14\nsecret = hush\nfile_per_host = yes\n\
-         [a:web]\nrotate = */5 *  * * *\nbackup_count = 3\n",
+         max_age = 30d\n\
+         [a:web]\nrotate = */5 *  * * *\nbackup_count = 3\nmax_total_size = 0\n",
     );
     let output = asked.ask(&["explain", "a", "web.requests", "--host", "h/1"]);
     let words = out(&output);
@@ -387,8 +461,10 @@ fn explain_tells_file_options_and_origins_but_no_secret() {
         "a/h%2F1-web.log",
         "below /var/log/there",
         "*/5 * * * *",
-        "facilities.conf:7",
+        "facilities.conf:8",
         "inherited from [a]",
+        "30 days",
+        "0 (off)",
         "default",
     ] {
         assert!(words.contains(part), "{part}: {words}");
@@ -397,7 +473,7 @@ fn explain_tells_file_options_and_origins_but_no_secret() {
     let output = asked.ask(&["--json", "explain", "a"]);
     let expected = "{\"app\":\"a\",\"module\":\"root\",\"file\":\"a/{host}-root.log\",\
                     \"rotate\":\"0 0 * * *\",\"backup_count\":14,\"max_size\":null,\
-                    \"flush_every\":1,\"file_per_host\":true,\"signed\":true}\n";
+                    \"max_age\":2592000,\"max_total_size\":null,\"flush_every\":1,\"file_per_host\":true,\"signed\":true}\n";
     assert_eq!(out(&output), expected);
 }
 

@@ -9,6 +9,7 @@ mod read;
 pub use listen::{Family, Listen};
 pub use read::{Places, read};
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// What `loghogd.conf` and the command line say together. All paths are
@@ -49,6 +50,47 @@ pub struct Main {
     /// Most hosts with a file of their own in one facility; messages of
     /// others are refused.
     pub hosts_max: usize,
+    /// The room that is kept free on the file system of `logdir`, by deleting
+    /// the oldest closed segments of all facilities.
+    pub min_free: Option<MinFree>,
+}
+
+/// An amount of room on a file system; more than nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinFree {
+    /// So many bytes.
+    Bytes(u64),
+    /// A part of the file system.
+    Percent {
+        /// In tenths of a percent; at most [`MIN_FREE_TENTHS_MAX`].
+        ///
+        /// [`MIN_FREE_TENTHS_MAX`]: super::limits::MIN_FREE_TENTHS_MAX
+        tenths: u16,
+    },
+}
+
+impl MinFree {
+    /// How much that is of a file system with so many bytes, in bytes.
+    pub fn bytes_of(self, total_bytes: u64) -> u64 {
+        match self {
+            MinFree::Bytes(bytes) => bytes,
+            MinFree::Percent { tenths } => {
+                let bytes = u128::from(total_bytes) * u128::from(tenths) / 1_000;
+                u64::try_from(bytes).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+/// As `[main] min_free` takes it.
+impl fmt::Display for MinFree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MinFree::Bytes(bytes) => write!(f, "{bytes}"),
+            MinFree::Percent { tenths } if tenths % 10 == 0 => write!(f, "{}%", tenths / 10),
+            MinFree::Percent { tenths } => write!(f, "{}.{}%", tenths / 10, tenths % 10),
+        }
+    }
 }
 
 /// `[log]`: the daemon's own log.
@@ -106,6 +148,21 @@ pub enum Format {
     Bzip2,
     /// `.zst`
     Zstd,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 4] = [Format::Xz, Format::Gzip, Format::Bzip2, Format::Zstd];
+
+    /// How names of such files end, without the dot.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Format::Xz => "xz",
+            Format::Gzip => "gz",
+            Format::Bzip2 => "bz2",
+            Format::Zstd => "zst",
+        }
+    }
 }
 
 /// `[server]`: where messages come from.

@@ -10,11 +10,13 @@ pub use read::read;
 
 use super::name;
 use super::problem::Problem;
+use crate::pipeline::persist::path::can_be_host;
 use crate::pipeline::rotate::schedule::Schedule;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use wire::signature::Key;
 
 /// How the root facility of an application is named.
@@ -34,6 +36,13 @@ pub struct Facility {
     /// The size at which the file turns, as configured: `Some(0)` switches
     /// an inherited one off. Use [`Facility::turns_at_bytes`].
     pub max_size_bytes: Option<u64>,
+    /// How old a closed segment may become, as configured: zero switches an
+    /// inherited one off. Use [`Facility::age_max`].
+    pub max_age: Option<Duration>,
+    /// What all files of the facility may take on the disk, as configured, in
+    /// bytes: `Some(0)` switches an inherited one off. Use
+    /// [`Facility::total_bytes_max`].
+    pub max_total_size_bytes: Option<u64>,
     /// The file is synced after this many messages; at least 1.
     pub flush_every: u32,
     /// One file for each host.
@@ -51,6 +60,17 @@ impl Facility {
     /// The size at which the file turns whatever the schedule, in bytes.
     pub fn turns_at_bytes(&self) -> Option<NonZeroU64> {
         self.max_size_bytes.and_then(NonZeroU64::new)
+    }
+
+    /// The age at which a closed segment is deleted, counted from its end.
+    pub fn age_max(&self) -> Option<Duration> {
+        self.max_age.filter(|age| !age.is_zero())
+    }
+
+    /// What all files of the facility may take on the disk, live ones
+    /// included, in bytes. Beyond it the oldest closed segments are deleted.
+    pub fn total_bytes_max(&self) -> Option<NonZeroU64> {
+        self.max_total_size_bytes.and_then(NonZeroU64::new)
     }
 }
 
@@ -74,6 +94,10 @@ pub struct Origins {
     pub backup_count: Origin,
     /// Of [`Facility::max_size_bytes`].
     pub max_size: Origin,
+    /// Of [`Facility::max_age`].
+    pub max_age: Origin,
+    /// Of [`Facility::max_total_size_bytes`].
+    pub max_total_size: Origin,
     /// Of [`Facility::flush_every`].
     pub flush_every: Origin,
     /// Of [`Facility::file_per_host`].
@@ -153,6 +177,24 @@ impl Table {
             found = node.facility.as_ref().or(found);
         }
         found
+    }
+
+    /// The facility whose file `APP/STEM.log` is, or once was: STEM is the
+    /// name of a module, or `HOST-MODULE` where the module has a file for each
+    /// host. There is no other, because the reader refuses names that meet.
+    pub fn owner(&self, app: &str, stem: &str) -> Option<&Arc<Facility>> {
+        self.exactly(app, stem).or_else(|| {
+            stem.match_indices('-').find_map(|(dash, _)| {
+                let (host, module) = (stem.get(..dash)?, stem.get(dash + 1..)?);
+                let facility = self.exactly(app, module)?;
+                (facility.file_per_host && can_be_host(host)).then_some(facility)
+            })
+        })
+    }
+
+    /// The facility of exactly this canonical name.
+    fn exactly(&self, app: &str, module: &str) -> Option<&Arc<Facility>> {
+        self.find(app, module).filter(|facility| *facility.module == *module)
     }
 
     /// All facilities, in the order of the file.

@@ -11,7 +11,7 @@ pub const SECTIONS_MAX: usize = 65_536;
 
 /// Most options in one file: every option of every facility, and some.
 /// The file is refused beyond it.
-pub const OPTIONS_MAX: usize = 8 * SECTIONS_MAX;
+pub const OPTIONS_MAX: usize = 10 * SECTIONS_MAX;
 
 /// Most problems told at once. More are counted, not listed: nobody reads
 /// them, and a file of another format has one a line.
@@ -19,6 +19,14 @@ pub const PROBLEMS_MAX: usize = 1_000;
 
 /// Most characters of a name or value repeated in a message.
 pub const SHOWN_CHARS_MAX: usize = 60;
+
+/// Longest `max_age`, in days: a hundred years. A longer one is refused as a
+/// mistake, and no later sum of a time and an age can overflow.
+pub const AGE_DAYS_MAX: u64 = 36_500;
+
+/// Largest `min_free` in tenths of a percent. It is refused beyond: whoever
+/// writes 90 % means what may be used, and would lose nearly all files.
+pub const MIN_FREE_TENTHS_MAX: u64 = 500;
 
 /// Most addresses to listen on, per option: each costs two sockets. More are
 /// refused.

@@ -1,10 +1,12 @@
-//! Reads single values: yes or no, counts, sizes, schedules.
+//! Reads single values: yes or no, counts, sizes, ages.
 //! The text of an option -> a typed value, or what is wrong and what is right.
 //! Invariant: no partial reading; `10 apples` is no number.
 //! Leaves out: which option it is, and defaults.
 
+use super::limits::AGE_DAYS_MAX;
 use super::problem::{Kind, shown};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Why a value was refused, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,46 @@ pub fn size(text: &str, range: RangeInclusive<u64>) -> Result<u64, Refused> {
     }
 }
 
+/// An age of at most [`AGE_DAYS_MAX`] days: a number of days, or one with a
+/// unit: `s`, `m` (minutes), `h`, `d` or `w`, with or without a blank before.
+pub fn age(text: &str) -> Result<Duration, Refused> {
+    let trimmed = text.trim();
+    let digits_end = trimmed.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits_end);
+    let unit_secs = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "" | "d" => DAY_SECS,
+        "w" => 7 * DAY_SECS,
+        _ => 0,
+    };
+    match digits(number.trim_end()).filter(|_| unit_secs > 0) {
+        Some(number) if number <= AGE_DAYS_MAX * DAY_SECS / unit_secs => {
+            Ok(Duration::from_secs(number * unit_secs))
+        }
+        Some(_) => Err(Refused::new(
+            format!("{} is longer than {AGE_DAYS_MAX} days", shown(text)),
+            "write 0 where there is to be no limit",
+        )),
+        None => Err(Refused::new(
+            format!("{} is no age", shown(text)),
+            "write a number of days, or one with the unit s, m, h, d or w: 30, 30d, 12h",
+        )),
+    }
+}
+
+/// An age as a person reads it, in the largest unit that leaves no rest.
+pub fn shown_age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [("days", DAY_SECS), ("hours", 3_600), ("minutes", 60)];
+    let unit = units.iter().find(|(_, secs)| seconds > 0 && seconds.is_multiple_of(*secs));
+    let (unit, secs) = unit.unwrap_or(&("seconds", 1));
+    format!("{} {unit}", seconds / secs)
+}
+
+const DAY_SECS: u64 = 86_400;
+
 fn digits(text: &str) -> Option<u64> {
     let digits = text.strip_prefix('+').unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -110,6 +152,28 @@ mod tests {
         }
         for text in ["", "M", "-1", "1.5M", "10 X", "1_0", "99999999999T", "10M5", "++1"] {
             assert!(size(text, any.clone()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_are_days_unless_a_unit_says_otherwise() {
+        for (text, seconds, shown) in [
+            ("0", 0, "0 seconds"),
+            ("30", 30 * 86_400, "30 days"),
+            (" 30d ", 30 * 86_400, "30 days"),
+            ("2 w", 14 * 86_400, "14 days"),
+            ("36h", 36 * 3_600, "36 hours"),
+            ("5m", 300, "5 minutes"),
+            ("90s", 90, "90 seconds"),
+            ("36500d", 36_500 * 86_400, "36500 days"),
+        ] {
+            assert_eq!(age(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(shown_age(Duration::from_secs(seconds)), shown, "{text}");
+        }
+        let too_long = ["36501", "99999999999w", "18446744073709551615s"];
+        let nonsense = ["", "d", "-1", "1.5d", "30M", "30 D", "1y", "1d12h", "1_0", "5 5"];
+        for text in too_long.iter().chain(&nonsense) {
+            assert!(age(text).is_err(), "{text}");
         }
     }
 

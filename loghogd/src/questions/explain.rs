@@ -6,9 +6,11 @@
 use super::{complain, tell, tell_error, tell_json};
 use crate::cli::{EX_CONFIG, EX_NO_MATCH, EX_OK, ExplainArgs};
 use crate::config::facility::{Facility, Origin, Rotate, Table};
+use crate::config::value::shown_age;
 use crate::config::{self, Problem};
 use crate::pipeline::persist::path::live_file;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The answer in JSON.
 #[derive(Debug, serde::Serialize)]
@@ -19,6 +21,9 @@ struct Answer<'a> {
     rotate: &'a str,
     backup_count: u32,
     max_size: Option<u64>,
+    /// In seconds.
+    max_age: Option<u64>,
+    max_total_size: Option<u64>,
     flush_every: u32,
     file_per_host: bool,
     signed: bool,
@@ -90,6 +95,8 @@ fn answer<'a>(facility: &'a Facility, file: &'a str) -> Answer<'a> {
         rotate: rotation(facility),
         backup_count: facility.backup_count,
         max_size: facility.max_size_bytes,
+        max_age: facility.max_age.map(|age| age.as_secs()),
+        max_total_size: facility.max_total_size_bytes,
         flush_every: facility.flush_every,
         file_per_host: facility.file_per_host,
         signed: facility.key.is_some(),
@@ -117,10 +124,15 @@ fn in_words(facility: &Facility, file: &str, table: &Table, logdir: &Path) -> St
         true => "below the log folder".to_owned(),
         false => format!("below {}", logdir.display()),
     };
-    let max_size = match facility.max_size_bytes {
+    let size = |bytes: Option<u64>| match bytes {
         None => "none".to_owned(),
         Some(0) => "0 (off)".to_owned(),
         Some(bytes) => format!("{bytes} bytes"),
+    };
+    let max_age = match facility.max_age {
+        None => "none".to_owned(),
+        Some(Duration::ZERO) => "0 (off)".to_owned(),
+        Some(age) => shown_age(age),
     };
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let rows = [
@@ -128,13 +140,15 @@ fn in_words(facility: &Facility, file: &str, table: &Table, logdir: &Path) -> St
         ("file", file.to_owned(), below),
         ("rotate", rotation(facility).to_owned(), from(origins.rotate)),
         ("backup_count", facility.backup_count.to_string(), from(origins.backup_count)),
-        ("max_size", max_size, from(origins.max_size)),
+        ("max_size", size(facility.max_size_bytes), from(origins.max_size)),
+        ("max_age", max_age, from(origins.max_age)),
+        ("max_total_size", size(facility.max_total_size_bytes), from(origins.max_total_size)),
         ("flush_every", facility.flush_every.to_string(), from(origins.flush_every)),
         ("file_per_host", yes_or_no(facility.file_per_host), from(origins.file_per_host)),
         ("signed", yes_or_no(facility.key.is_some()), from(origins.secret)),
     ];
     let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or_default();
     let lines =
-        rows.map(|(option, value, origin)| format!("{option:<13}  {value:<width$}  {origin}"));
+        rows.map(|(option, value, origin)| format!("{option:<14}  {value:<width$}  {origin}"));
     lines.join("\n")
 }

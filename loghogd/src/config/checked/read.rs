@@ -7,9 +7,10 @@
 //! the current one. A relative pidfile is below the run folder in both.
 
 use super::{
-    Compressor, Config, Family, Format, Listen, Log, Main, Overrides, Server, TlsPaths, When,
-    listen,
+    Compressor, Config, Family, Format, Listen, Log, Main, MinFree, Overrides, Server, TlsPaths,
+    When, listen,
 };
+use crate::config::limits::MIN_FREE_TENTHS_MAX;
 use crate::config::problem::{Kind, Problems, shown};
 use crate::config::raw::{Found, Raw, on_one_line};
 use crate::config::value::{self, Refused};
@@ -30,6 +31,7 @@ const OPTIONS: [(&str, &[&str]); 5] = [
             "user",
             "max_open_files",
             "max_hosts",
+            "min_free",
         ],
     ),
     ("log", &["filename", "level", "backup_count", "when"]),
@@ -119,6 +121,7 @@ impl Reader<'_> {
             user: user.filter(|user| !user.is_empty()),
             open_files_max: self.count("main", "max_open_files", 256, 1..=65_536),
             hosts_max: self.count("main", "max_hosts", 1_000, 1..=1_000_000),
+            min_free: self.value("main", "min_free", None, min_free),
         }
     }
 
@@ -349,6 +352,42 @@ impl Reader<'_> {
                 self.problems.add(entry.line, Kind::Unknown, message, remedy);
             }
         }
+    }
+}
+
+/// Bytes, or a part of the file system in percent; nothing or 0 for none.
+fn min_free(text: &str) -> Result<Option<MinFree>, Refused> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let Some(percent) = text.strip_suffix('%') else {
+        return match value::size(text, 0..=u64::MAX) {
+            Ok(0) => Ok(None),
+            Ok(bytes) => Ok(Some(MinFree::Bytes(bytes))),
+            Err(refused) => {
+                let remedy = "write a size or a part of the file system: 500 MiB, 2 GiB, 5%";
+                Err(Refused { remedy: remedy.to_owned(), ..refused })
+            }
+        };
+    };
+    let percent = percent.trim_end();
+    let (whole, tenth) = percent.split_once('.').unwrap_or((percent, "0"));
+    let whole = value::count(whole, 0..=100).ok();
+    let tenth = value::count(tenth, 0..=9).ok().filter(|_| tenth.len() == 1);
+    match whole.zip(tenth).map(|(whole, tenth)| 10 * whole + tenth) {
+        Some(0) => Ok(None),
+        Some(tenths) if tenths <= MIN_FREE_TENTHS_MAX => {
+            Ok(u16::try_from(tenths).ok().map(|tenths| MinFree::Percent { tenths }))
+        }
+        Some(_) => Err(Refused::new(
+            format!("{} is more than {}%", shown(text), MIN_FREE_TENTHS_MAX / 10),
+            "write the part to be kept free, not the part that may be used, such as 5%",
+        )),
+        None => Err(Refused::new(
+            format!("{} is no percentage", shown(text)),
+            "write one such as 5% or 2.5%, or a size such as 500 MiB",
+        )),
     }
 }
 

@@ -4,7 +4,9 @@
 //! Leaves out: equal names, which the reader refuses before.
 //!
 //! `HOST-MODULE.log` of a module with a file for each host can be the file
-//! of another facility of its application whose name ends with `-MODULE`.
+//! of another facility of its application whose name ends with `-MODULE`:
+//! the host is what stands before that, or ends with it when the other one
+//! has a file for each host, too.
 
 use super::{Facility, Table};
 use crate::pipeline::persist::path::can_be_host;
@@ -41,7 +43,13 @@ fn ends<'a>(
         .filter_map(|(dash, _)| {
             let (host, module) = (name.get(..dash)?, name.get(dash + 1..)?);
             let per_host = per_host.get(&(app, module))?;
-            can_be_host(host).then_some(Collision { per_host, other, host })
+            let host = match host {
+                // `x-` for the one is `x` for the other.
+                "" if other.file_per_host => "x-",
+                host if can_be_host(host) => host,
+                _ => return None,
+            };
+            Some(Collision { per_host, other, host })
         })
         .collect()
 }

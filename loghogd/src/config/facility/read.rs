@@ -5,8 +5,8 @@
 //!
 //! `[app]` (or `[app:]`) is the application's root facility, `[app:module]`
 //! one of its modules. `[app:root]` beside `[app]` takes its place. Modules
-//! take `secret`, `max_size`, `flush_every` and `file_per_host` from `[app]`
-//! when neither they nor `[DEFAULT]` give them.
+//! take every other option than `rotate` and `backup_count` from `[app]` when
+//! neither they nor `[DEFAULT]` give it.
 
 use super::collide::collisions;
 use super::{Facility, Origin, Origins, ROOT, Rotate, Table};
@@ -17,11 +17,20 @@ use crate::config::value::{self, Refused};
 use crate::pipeline::persist::path::LIVE_SUFFIX;
 use crate::pipeline::rotate::schedule::Schedule;
 use std::collections::HashMap;
+use std::time::Duration;
 use wire::signature::Key;
 
 /// The options of a facility.
-const OPTIONS: [&str; 6] =
-    ["rotate", "backup_count", "max_size", "flush_every", "file_per_host", "secret"];
+const OPTIONS: [&str; 8] = [
+    "rotate",
+    "backup_count",
+    "max_size",
+    "max_age",
+    "max_total_size",
+    "flush_every",
+    "file_per_host",
+    "secret",
+];
 
 /// A value and where it came from.
 type Sourced<T> = (T, Origin);
@@ -31,6 +40,8 @@ type Sourced<T> = (T, Origin);
 struct Inheritance {
     secret: Sourced<Option<Key>>,
     max_size: Sourced<Option<u64>>,
+    max_age: Sourced<Option<Duration>>,
+    max_total_size: Sourced<Option<u64>>,
     flush_every: Sourced<u32>,
     file_per_host: Sourced<bool>,
 }
@@ -40,6 +51,8 @@ impl Default for Inheritance {
         Inheritance {
             secret: (None, Origin::BuiltIn),
             max_size: (None, Origin::BuiltIn),
+            max_age: (None, Origin::BuiltIn),
+            max_total_size: (None, Origin::BuiltIn),
             flush_every: (1, Origin::BuiltIn),
             file_per_host: (false, Origin::BuiltIn),
         }
@@ -127,9 +140,11 @@ impl<'a> Reader<'a> {
         let root = root.cloned().unwrap_or_default();
         let inheritance = Inheritance {
             secret: self.optional(section, "secret", root.secret, secret),
-            max_size: self.optional(section, "max_size", root.max_size, |found| {
-                value::size(&found.entry.value, 0..=u64::MAX).map(Some)
+            max_size: self.optional(section, "max_size", root.max_size, bytes),
+            max_age: self.optional(section, "max_age", root.max_age, |found| {
+                value::age(&found.entry.value).map(Some)
             }),
+            max_total_size: self.optional(section, "max_total_size", root.max_total_size, bytes),
             flush_every: self.optional(section, "flush_every", root.flush_every, positive),
             file_per_host: self.optional(section, "file_per_host", root.file_per_host, |found| {
                 value::yes_or_no(&found.entry.value)
@@ -336,6 +351,10 @@ fn positive(found: Found<'_>) -> Result<u32, Refused> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+fn bytes(found: Found<'_>) -> Result<Option<u64>, Refused> {
+    value::size(&found.entry.value, 0..=u64::MAX).map(Some)
+}
+
 /// The key of a secret; none when it is empty.
 fn secret(found: Found<'_>) -> Result<Option<Key>, Refused> {
     if found.entry.commented_out {
@@ -363,6 +382,8 @@ fn build(
         rotate: rotate.0,
         backup_count: backup_count.0,
         max_size_bytes: inheritance.max_size.0,
+        max_age: inheritance.max_age.0,
+        max_total_size_bytes: inheritance.max_total_size.0,
         flush_every: inheritance.flush_every.0,
         file_per_host: inheritance.file_per_host.0,
         key: inheritance.secret.0.clone(),
@@ -371,6 +392,8 @@ fn build(
             rotate: rotate.1,
             backup_count: backup_count.1,
             max_size: inheritance.max_size.1,
+            max_age: inheritance.max_age.1,
+            max_total_size: inheritance.max_total_size.1,
             flush_every: inheritance.flush_every.1,
             file_per_host: inheritance.file_per_host.1,
             secret: inheritance.secret.1,
