@@ -138,7 +138,7 @@ pub struct Compressor {
 }
 
 /// A format for closed segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
     /// `.xz`
     Xz,

@@ -6,7 +6,8 @@
 //! ```text
 //! APP/MODULE.log              the facility's one file
 //! APP/HOST-MODULE.log         with file_per_host
-//! APP/....log.YYYY-MM-DD-HH-MM-SS-ffffff(.bz2)   what it becomes; the longest name
+//! APP/....log.YYYY-MM-DD-HH-MM-SS-ffffff(.bz2)   what it becomes
+//!     ... .part or .damaged.9999999              and that, unfinished or set aside: the longest names
 //! ```
 //! HOST is percent-encoded: every byte outside of `A-Z a-z 0-9 . _ -`, and a
 //! dot at its beginning, becomes `%` and two upper-case hex digits.
@@ -28,8 +29,9 @@ pub const STEM_BYTES_MAX: usize = COMPONENT_BYTES_MAX
 /// bytes: as long as a host's name may be on Linux (HOST_NAME_MAX).
 pub const HOST_BYTES_ROOM: usize = 64;
 
-/// What a name may grow by while its file is being written, in bytes.
-const TEMPORARY_BYTES_ROOM: usize = 16;
+/// What a segment's name may grow by while it is being written, or when it is
+/// set aside, in bytes. `rotate::name` asserts that its names fit.
+pub(crate) const TEMPORARY_BYTES_ROOM: usize = 16;
 
 /// The end of a live file's name.
 pub const LIVE_SUFFIX: &str = ".log";
