@@ -3,6 +3,9 @@
 //! Invariant: a stamp is always 26 characters of local time.
 //! Leaves out: time zones by name, schedules (`pipeline::rotate::schedule`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -12,6 +15,7 @@ pub const STAMP_BYTES: usize = 26;
 /// A moment as lines show it: local time, six digits below the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
+    at: Timestamp,
     text: [u8; STAMP_BYTES],
 }
 
@@ -30,7 +34,12 @@ impl Stamp {
         put(&mut text, 14, 2, i32::from(local.minute()));
         put(&mut text, 17, 2, i32::from(local.second()));
         put(&mut text, 20, 6, micros);
-        Stamp { text }
+        Stamp { at, text }
+    }
+
+    /// The moment itself.
+    pub fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// The 26 characters.
@@ -44,21 +53,59 @@ impl Stamp {
     }
 }
 
-/// The system's clock in the system's time zone.
+/// A clock and the time zone that it is read in.
 #[derive(Clone, Debug)]
 pub struct Clock {
     zone: TimeZone,
+    hands: Hands,
+}
+
+#[derive(Clone, Debug)]
+enum Hands {
+    System,
+    /// Microseconds since 1970; somebody else moves them.
+    Set(Arc<AtomicI64>),
 }
 
 impl Clock {
-    /// The zone that TZ or /etc/localtime names at this moment.
+    /// The system's clock, in the zone that TZ or /etc/localtime names at
+    /// this moment.
     pub fn system() -> Clock {
-        Clock { zone: TimeZone::system() }
+        Clock { zone: TimeZone::system(), hands: Hands::System }
+    }
+
+    /// A clock that stands still until it is [`set`](Clock::set), together
+    /// with its clones: for tests.
+    pub fn standing(at: Timestamp, zone: TimeZone) -> Clock {
+        let hands = Hands::Set(Arc::new(AtomicI64::new(at.as_microsecond())));
+        Clock { zone, hands }
+    }
+
+    /// Sets a clock that stands. The system's clock is not ours to set.
+    pub fn set(&self, at: Timestamp) {
+        if let Hands::Set(hands) = &self.hands {
+            hands.store(at.as_microsecond(), Ordering::Relaxed);
+        }
     }
 
     /// Now.
+    pub fn now(&self) -> Timestamp {
+        match &self.hands {
+            Hands::System => Timestamp::now(),
+            Hands::Set(hands) => {
+                Timestamp::from_microsecond(hands.load(Ordering::Relaxed)).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Now, as lines show it.
     pub fn stamp(&self) -> Stamp {
-        Stamp::new(Timestamp::now(), &self.zone)
+        Stamp::new(self.now(), &self.zone)
+    }
+
+    /// The time zone.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 }
 

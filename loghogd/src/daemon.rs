@@ -23,15 +23,17 @@ use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::checked::Config;
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
-use crate::disk::LogDir;
+use crate::disk::{Disk, LogDir};
 use crate::limits::{
     DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, STOP_TIME_MAX, UNSYNCED_TIME_MAX,
 };
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
-use crate::pipeline::persist::writer::{self, Disk, Ended, Floodgate, Settings};
+use crate::pipeline::cold::Bell;
+use crate::pipeline::persist::live::Form;
+use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
 
@@ -85,14 +87,23 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
         open_files_max: config.main.open_files_max,
         hosts_max: config.main.hosts_max,
         unsynced_time_max: UNSYNCED_TIME_MAX,
+        form: match config.compressor.compress_on_write {
+            true => Form::Gzip { level: config.compressor.level },
+            false => Form::Plain,
+        },
+        min_free: config.main.min_free,
     };
-    let (handover, mut disk) = writer::start(log_dir, settings, Arc::clone(&stats))
-        .context("cannot start a thread; see the limits of processes (ulimit -u)")?;
+    let disk: Arc<dyn Disk> = Arc::new(log_dir);
+    let table = Arc::new(loaded.table);
+    let bell = Arc::new(Bell::default());
+    let (handover, mut writing) =
+        writer::start(disk, settings, Arc::clone(&table), clock.clone(), Arc::clone(&stats), bell)
+            .context("cannot start a thread; see the limits of processes (ulimit -u)")?;
     let floodgate = handover.floodgate();
     let complaints = Complaints::new(runtime.handle().clone());
     let (stop, stopping) = watch::channel(None);
     let shared = Shared {
-        table: ArcSwap::from_pointee(loaded.table),
+        table: ArcSwap::new(table),
         tls: tls.map(ArcSwap::new),
         stats: Arc::clone(&stats),
         complaints: complaints.clone(),
@@ -111,7 +122,7 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
             process::say_ready()?;
         }
         let running = Running { config: &config, args, own_log: &own_log, road: &road };
-        running.obey(&mut signals, &mut disk.gone, || handover.reopen()).await;
+        running.obey(&mut signals, &mut writing.gone, |table| handover.reload(table)).await;
         anyhow::Ok(())
     })?;
 
@@ -119,10 +130,10 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     // is read up to a point, and carried on; when the last end of the way to
     // the disk is gone, the disk's thread writes what it has, syncs and ends.
     let stopped = Instant::now();
-    disk.hurry();
+    writing.hurry();
     let _ = stop.send(Some(stopped + DRAIN_TIME_MAX));
     drop((road, handover));
-    let outcome = wait_for_disk(disk, stopped, &floodgate);
+    let outcome = wait_for_disk(writing, stopped, &floodgate);
     runtime.shutdown_background();
     complaints.sum_up_all();
     info!("stats {stats}");
@@ -135,16 +146,16 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
 }
 
 /// Waits until everything is written, but no longer than a stop may take.
-fn wait_for_disk(disk: Disk, stopped: Instant, floodgate: &Floodgate) -> Outcome {
+fn wait_for_disk(writing: Writing, stopped: Instant, floodgate: &Floodgate) -> Outcome {
     let mut open = false;
-    while !disk.thread.is_finished() {
+    while !writing.thread.is_finished() {
         let elapsed = stopped.elapsed();
         if !open && elapsed >= DRAIN_TIME_MAX {
             // Nobody reads any more: what was read and waits for room gets it.
             floodgate.open();
             open = true;
         }
-        if elapsed >= STOP_TIME_MAX && disk.has_written() {
+        if elapsed >= STOP_TIME_MAX && writing.has_written() {
             warn!("the disk has not synced yet what was written; a power failure now may lose it");
             return Outcome::Clean;
         }
@@ -154,7 +165,7 @@ fn wait_for_disk(disk: Disk, stopped: Instant, floodgate: &Floodgate) -> Outcome
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    match disk.thread.join() {
+    match writing.thread.join() {
         Ok(Ended { messages_lost: 0 }) => Outcome::Clean,
         _ => Outcome::MessagesLost,
     }
@@ -182,7 +193,7 @@ impl Running<'_> {
         &self,
         signals: &mut Signals,
         disk_gone: &mut oneshot::Receiver<()>,
-        reopen: impl Fn(),
+        reload: impl Fn(Arc<Table>),
     ) {
         loop {
             tokio::select! {
@@ -191,7 +202,7 @@ impl Running<'_> {
                 ),
                 _ = signals.hang_up.recv() => {
                     self.reload();
-                    reopen();
+                    reload(self.road.shared().table.load_full());
                 }
                 _ = signals.user_1.recv() => info!("stats {}", self.road.shared().stats),
                 _ = signals.terminate.recv() => return info!("SIGTERM: stopping"),

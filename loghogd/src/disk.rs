@@ -20,6 +20,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
+use nix::errno::Errno;
 
 /// The folder that all log files are below.
 pub trait Disk: Debug + Send + Sync {
@@ -158,4 +159,25 @@ pub struct Space {
     pub total_bytes: u64,
     /// What we may still use.
     pub free_bytes: u64,
+}
+
+/// What an operator can do about an error.
+pub fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its file system",
+        io::ErrorKind::PermissionDenied => "give the daemon's user permission to write there",
+        io::ErrorKind::ReadOnlyFilesystem => "mount its file system for writing",
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::InvalidInput => "move away what stands in its place",
+        io::ErrorKind::NotFound => "see what has removed it",
+        _ => match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ELOOP) => "links are not followed: move this one away",
+            Some(Errno::EMFILE | Errno::ENFILE) => {
+                "raise the limit of open files (LimitNOFILE, ulimit -n), or lower [main] max_open_files"
+            }
+            Some(Errno::EIO) => "look after the disk: the system's log tells more",
+            _ => "see the system's log for the cause",
+        },
+    }
 }

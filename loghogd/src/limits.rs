@@ -112,6 +112,25 @@ pub const ROUND_BATCHES_MAX: usize = 4096;
 /// `flush_every` says.
 pub const UNSYNCED_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How long a file may go on being written to after somebody has moved it
+/// away or deleted it. Then it is opened anew.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Files that turn in one round; others are written to in between.
+pub const TURNS_A_ROUND_MAX: usize = 64;
+
+/// Times that one file turns in one round, because of its size. What is left
+/// waits for the next round.
+pub const TURNS_A_FILE_MAX: usize = 32;
+
+/// Files that have turned and are still open because they are not synced yet.
+/// Beyond it they are synced at once.
+pub const RETIRED_FILES_MAX: usize = 16;
+
+/// Lines that become one member of a gzip file, in bytes. It may be exceeded
+/// by a single message.
+pub const GZIP_MEMBER_BYTES_MAX: usize = 1 << 20;
+
 /// The pauses between attempts to write to a file that refuses; they double.
 pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.

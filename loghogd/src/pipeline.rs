@@ -30,12 +30,14 @@
 )]
 
 pub mod accept;
+pub mod cold;
 pub mod decode;
 pub mod gate;
 mod lane;
 mod pending;
 pub mod persist;
 pub mod rotate;
+pub mod seal;
 
 use std::io;
 use std::net::SocketAddr;

@@ -37,6 +37,12 @@ counters! {
     Bytes = "bytes",
     /// Times that a file was synced to disk.
     Syncs = "syncs",
+    /// Live files that became segments.
+    FilesTurned = "files_turned",
+    /// Live files that somebody had moved away or deleted.
+    FilesReopened = "files_reopened",
+    /// Bytes of torn lines that a kill had left at the end of live files.
+    TornBytes = "torn_bytes",
 
     /// Frames announced longer than allowed; a stream ends with it.
     FrameTooLong = "frame_too_long",

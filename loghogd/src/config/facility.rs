@@ -75,7 +75,7 @@ impl Facility {
 }
 
 /// When a file turns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotate {
     /// At these times.
     Schedule(Schedule),

@@ -7,18 +7,26 @@
 //! line     pure: how a message looks
 //! path     pure: which file it goes to
 //! persist  (here) collects the lines of many messages, without a lock
-//! writer   owns the open files: one write a file for many batches, then one sync
+//! writer   the thread that writes
+//! rounds   all files: one write a file for many batches, turns, then one sync
 //! log_file one of them
-//! mend     what a kill has left at a file's end
+//! live     what stands in a live file; what a kill has left at its end
+//! messages where messages end
+//! room     what has to stay free on the file system
 //! ```
 
 pub mod line;
+pub mod live;
 mod log_file;
-mod mend;
+mod messages;
 pub mod path;
+mod room;
+mod rounds;
 pub mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
 
 use crate::clock::Stamp;
 use crate::config::facility::Facility;
@@ -74,6 +82,8 @@ pub struct Section {
     pub bytes: Vec<u8>,
     /// Messages in `bytes`; a message may have several lines.
     pub messages: u64,
+    /// When the first of them was received.
+    pub at: Timestamp,
     /// The host as it was sent, where each host has a file of its own.
     host: String,
 }
@@ -101,7 +111,7 @@ impl Batch {
         match found {
             Some(section) => self.bytes += section.write(stamp, host, body),
             None => {
-                let mut section = self.begin(admitted.facility, key)?;
+                let mut section = self.begin(admitted.facility, key, stamp)?;
                 self.bytes += section.write(stamp, host, body);
                 self.sections.push(section);
             }
@@ -132,7 +142,12 @@ impl Batch {
         std::mem::take(&mut self.sections)
     }
 
-    fn begin(&self, facility: &Arc<Facility>, host: &str) -> Result<Section, PersistError> {
+    fn begin(
+        &self,
+        facility: &Arc<Facility>,
+        host: &str,
+        stamp: &Stamp,
+    ) -> Result<Section, PersistError> {
         let mut path = String::new();
         path::live_file(facility, host, &mut path)?;
         Ok(Section {
@@ -140,6 +155,7 @@ impl Batch {
             path,
             bytes: self.spares.take(),
             messages: 0,
+            at: stamp.at(),
             host: host.to_owned(),
         })
     }

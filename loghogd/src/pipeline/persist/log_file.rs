@@ -1,21 +1,30 @@
 //! One log file: what is to be written to it, and how that goes.
-//! Parcels of lines -> bytes in the file, synced when asked to.
+//! Parcels of lines -> bytes in the file, synced when asked to; a file that turns -> a segment.
 //! Invariant: nobody leaves the file alone in the middle of a message.
-//! Leaves out: which files there are, and when to write and to sync (`writer`).
+//! Leaves out: which files there are, and when to write, to turn and to sync (`rounds`).
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::{Section, Spares, mend};
+use super::live::{self, Form};
+use super::messages::{message_end, messages_in, whole_messages};
+use super::{Section, Spares};
 use crate::config::facility::Facility;
-use crate::disk::{Disk, DiskFile, LogDir};
-use crate::limits::{COMPLAINT_WINDOW, WRITE_RETRY_MAX, WRITE_RETRY_MIN};
+use crate::disk::{Disk, DiskFile, Facts};
+use crate::limits::{
+    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, RETIRED_FILES_MAX, WRITE_RETRY_MAX,
+    WRITE_RETRY_MIN,
+};
+use crate::pipeline::rotate::name::{Began, Segment};
+use crate::pipeline::rotate::turn::{self, Newest};
 use crate::stats::{Counter, Stats};
 
 /// Lines on their way to a file, and the room that they take until they are
@@ -25,22 +34,65 @@ pub(super) struct Parcel {
     pub(super) _room: Arc<OwnedSemaphorePermit>,
 }
 
+/// What a file needs of its surroundings to be written.
+pub(super) struct Desk<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) form: Form,
+    pub(super) zone: &'a TimeZone,
+    pub(super) stats: &'a Stats,
+    pub(super) spares: &'a Spares,
+    pub(super) newest: &'a mut Newest,
+    /// The time of day, for names and schedules.
+    pub(super) at: Timestamp,
+    /// The time that only goes forward, for pauses.
+    pub(super) now: Instant,
+}
+
 /// A file that lines go to, open or about to be.
 pub(super) struct LogFile {
+    /// Its application's folder.
+    pub(super) folder: Box<str>,
+    /// Its name there: `web.log`, also where what stands on the disk is
+    /// `web.log.gz`.
+    pub(super) live: Box<str>,
     pub(super) facility: Arc<Facility>,
-    pub(super) file: Option<Box<dyn DiskFile>>,
+    pub(super) open: Option<Open>,
+    /// Turned, and not yet synced.
+    retired: Vec<Box<dyn DiskFile>>,
+    /// Bytes in the live file; none: it is empty or not there.
+    pub(super) bytes: u64,
+    /// When its first line was written, where that is known.
+    began: Option<Began>,
+    /// When it turns. Lines that were received before still belong to it.
+    pub(super) due: Option<Timestamp>,
+    /// It has got its first line, or another beginning; when it is due has to
+    /// be asked anew, from this time on.
+    pub(super) since: Option<Timestamp>,
     /// What is to be written; of the first, `written` bytes already are.
     pub(super) parcels: VecDeque<Parcel>,
-    pub(super) written: usize,
+    written: usize,
     pub(super) messages_unsynced: u64,
     pub(super) unsynced_since: Option<Instant>,
-    /// The round in which it was last written to.
+    /// It was made or turned since its folder was synced.
+    pub(super) name_unsynced: bool,
+    /// The round in which it was last touched.
     pub(super) used: u64,
+    /// It is counted among the files that the hosts of its facility have.
+    pub(super) is_counted: bool,
     pub(super) trouble: Option<Trouble>,
     /// When the own log heard of trouble last.
     said_at: Option<Instant>,
     /// The last sync failed, and that has been said.
     sync_failed: bool,
+}
+
+/// The file as it is open.
+pub(super) struct Open {
+    file: Box<dyn DiskFile>,
+    /// Which file it is, whatever its name.
+    id: (u64, u64),
+    /// When its name was last seen to be its own.
+    looked_at: Instant,
 }
 
 /// A file that refused: when to ask it again.
@@ -52,15 +104,24 @@ pub(super) struct Trouble {
 }
 
 impl LogFile {
-    pub(super) fn new(facility: Arc<Facility>) -> LogFile {
+    pub(super) fn new(folder: &str, live: &str, facility: Arc<Facility>) -> LogFile {
         LogFile {
+            folder: folder.into(),
+            live: live.into(),
             facility,
-            file: None,
+            open: None,
+            retired: Vec::new(),
+            bytes: 0,
+            began: None,
+            due: None,
+            since: None,
             parcels: VecDeque::new(),
             written: 0,
             messages_unsynced: 0,
             unsynced_since: None,
+            name_unsynced: false,
             used: 0,
+            is_counted: false,
             trouble: None,
             said_at: None,
             sync_failed: false,
@@ -71,219 +132,410 @@ impl LogFile {
         self.trouble.as_ref().is_none_or(|trouble| now >= trouble.retry_at)
     }
 
-    /// Hands every parcel to the kernel, as many as fit with one call.
-    pub(super) fn write(
-        &mut self,
-        path: &str,
-        dir: &LogDir,
-        stats: &Stats,
-        spares: &Spares,
-    ) -> io::Result<()> {
+    /// Nothing is to be done for it, and nothing of it is on the disk.
+    pub(super) fn is_gone(&self) -> bool {
+        self.open.is_none() && self.parcels.is_empty() && self.retired.is_empty() && self.bytes == 0
+    }
+
+    /// Writes what waits, up to what belongs into the next segment. False
+    /// when something does: the file has to turn first.
+    ///
+    /// # Errors
+    /// What the system says; what was not written still waits.
+    pub(super) fn write(&mut self, desk: &mut Desk<'_>) -> io::Result<bool> {
+        self.look(desk);
+        self.open(desk)?;
+        while !self.parcels.is_empty() {
+            let bytes = self.fitting(desk.form, desk.at);
+            if bytes == 0 {
+                return Ok(false);
+            }
+            if self.bytes == 0 {
+                let first =
+                    self.parcels.front().and_then(|first| first.section.bytes.get(self.written..));
+                self.began = first.and_then(Began::from_stamp);
+                self.since = Some(desk.at);
+            }
+            match desk.form {
+                Form::Plain => self.write_plain(bytes, desk)?,
+                Form::Gzip { level } => {
+                    if !self.write_gzip(bytes, level, desk)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many bytes of what waits belong into the live file: whole messages,
+    /// received before it was due, up to its largest size. A message longer
+    /// than that has a segment of its own.
+    fn fitting(&self, form: Form, at: Timestamp) -> usize {
+        let due = self.due.filter(|&due| due <= at && self.bytes > 0);
+        let room = self.bytes_max().saturating_sub(self.bytes);
+        let mut room = match form {
+            // How long lines are when they are compressed shows only then.
+            Form::Gzip { .. } if room > 0 => usize::MAX,
+            _ => usize::try_from(room).unwrap_or(usize::MAX),
+        };
+        let mut fitting = 0;
+        for (place, parcel) in self.parcels.iter().enumerate() {
+            let bytes = &parcel.section.bytes;
+            let skip = if place == 0 { self.written } else { 0 };
+            // A message of which a part is written is completed, whatever its length.
+            let begun =
+                if whole_messages(bytes, skip) == skip { skip } else { message_end(bytes, skip) };
+            if due.is_some_and(|due| parcel.section.at >= due) {
+                return fitting + begun - skip;
+            }
+            if bytes.len() - skip <= room {
+                fitting += bytes.len() - skip;
+                room -= bytes.len() - skip;
+                continue;
+            }
+            let mut end = whole_messages(bytes, skip.saturating_add(room)).max(begun);
+            if fitting + end == skip && self.bytes == 0 {
+                end = message_end(bytes, skip);
+            }
+            return fitting + end - skip;
+        }
+        fitting
+    }
+
+    /// Hands so many bytes to the kernel, as many as fit with one call.
+    fn write_plain(&mut self, bytes: usize, desk: &Desk<'_>) -> io::Result<()> {
         /// Linux takes no more than 1024 (IOV_MAX).
         const SLICES_MAX: usize = 64;
-        if self.file.is_none() {
-            self.file = Some(open(path, dir)?);
-        }
-        while let Some(file) = self.file.as_mut().filter(|_| !self.parcels.is_empty()) {
-            let mut skip = self.written;
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            for (slice, parcel) in slices.iter_mut().zip(&self.parcels) {
-                let rest = parcel.section.bytes.get(std::mem::take(&mut skip)..);
-                *slice = IoSlice::new(rest.unwrap_or(&[]));
+        let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let (mut skip, mut rest, mut used) = (self.written, bytes, 0);
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        for (slice, parcel) in slices.iter_mut().zip(&self.parcels) {
+            let bytes = parcel.section.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
+            let bytes = bytes.get(..rest).unwrap_or(bytes);
+            *slice = IoSlice::new(bytes);
+            rest -= bytes.len();
+            used += 1;
+            if rest == 0 {
+                break;
             }
-            let used = self.parcels.len().min(SLICES_MAX);
-            match file.write_vectored(slices.get(..used).unwrap_or(&slices)) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) => {
-                    stats.add(Counter::Bytes, bytes as u64);
-                    self.written += bytes;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            self.release_written(stats, spares);
         }
+        match open.file.write_vectored(slices.get(..used).unwrap_or(&slices)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(bytes) => {
+                desk.stats.add(Counter::Bytes, bytes as u64);
+                self.written += bytes;
+                self.bytes += bytes as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        self.release_written(desk);
         Ok(())
     }
 
+    /// Writes so many bytes as one member of a gzip file, or none of it.
+    /// False when it does not fit: the file has to turn first.
+    fn write_gzip(&mut self, bytes: usize, level: u32, desk: &Desk<'_>) -> io::Result<bool> {
+        let mut lines = desk.spares.take();
+        let mut skip = self.written;
+        for parcel in &self.parcels {
+            let bytes_max = bytes.min(GZIP_MEMBER_BYTES_MAX) - lines.len();
+            let rest = parcel.section.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
+            match rest.get(..bytes_max) {
+                None => lines.extend_from_slice(rest),
+                Some(_) => {
+                    let mut end = whole_messages(rest, bytes_max);
+                    if end + lines.len() == 0 {
+                        end = message_end(rest, 0);
+                    }
+                    lines.extend_from_slice(rest.get(..end).unwrap_or_default());
+                    break;
+                }
+            }
+        }
+        let mut member = desk.spares.take();
+        live::member(&lines, level, &mut member);
+        let written = lines.len();
+        desk.spares.put_back(lines);
+        if self.bytes > 0 && self.bytes.saturating_add(member.len() as u64) > self.bytes_max() {
+            desk.spares.put_back(member);
+            return Ok(false);
+        }
+        let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        if let Err(error) = open.file.write_all(&member) {
+            // Half a member would hide all that comes behind it. If it cannot
+            // be cut off now, the file is mended when it is opened next.
+            if open.file.set_len(self.bytes).is_err() {
+                self.open = None;
+            }
+            return Err(error);
+        }
+        desk.stats.add(Counter::Bytes, member.len() as u64);
+        self.bytes += member.len() as u64;
+        desk.spares.put_back(member);
+        self.written += written;
+        self.release_written(desk);
+        Ok(true)
+    }
+
     /// Lets go of the parcels that are written, and of their room.
-    fn release_written(&mut self, stats: &Stats, spares: &Spares) {
+    fn release_written(&mut self, desk: &Desk<'_>) {
+        self.unsynced_since.get_or_insert(desk.now);
         while let Some(first) = self.parcels.front() {
             if self.written < first.section.bytes.len() {
                 break;
             }
             self.written -= first.section.bytes.len();
             let Some(Parcel { section, _room }) = self.parcels.pop_front() else { break };
-            stats.add(Counter::Lines, section.messages);
+            desk.stats.add(Counter::Lines, section.messages);
             self.messages_unsynced += section.messages;
-            self.unsynced_since.get_or_insert_with(Instant::now);
-            spares.put_back(section.bytes);
+            desk.spares.put_back(section.bytes);
         }
+    }
+
+    /// Opens the file, unless it is open. What a kill has torn is cut off.
+    fn open(&mut self, desk: &Desk<'_>) -> io::Result<()> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let mut live = desk.disk.open_live(&self.folder, &desk.form.name(&self.live))?;
+        self.name_unsynced |= live.is_new;
+        let torn_bytes = if live.is_new { 0 } else { live::mend(&mut *live.file, desk.form)? };
+        if torn_bytes > 0 {
+            desk.stats.add(Counter::TornBytes, torn_bytes);
+            info!(
+                "{} ended in a torn line of {torn_bytes} bytes, as a kill in the middle of a write \
+                 leaves it; it was cut off",
+                self.path(desk)
+            );
+        }
+        let facts = live.file.facts()?;
+        if facts.bytes != self.bytes {
+            self.found(facts, desk.at);
+        }
+        self.open = Some(Open { file: live.file, id: facts.id, looked_at: desk.now });
+        Ok(())
+    }
+
+    /// Takes note of a live file that is there, with what it holds.
+    pub(super) fn found(&mut self, facts: Facts, at: Timestamp) {
+        self.bytes = facts.bytes;
+        self.began = None;
+        self.due = None;
+        // A time in the future is one of a clock that was wrong.
+        self.since = (facts.bytes > 0).then(|| facts.modified.min(at));
+    }
+
+    /// Notices when somebody has moved the file away, deleted or cut it.
+    fn look(&mut self, desk: &Desk<'_>) {
+        let Some(open) = &mut self.open else { return };
+        if desk.now < open.looked_at + LOOK_EVERY {
+            return;
+        }
+        open.looked_at = desk.now;
+        // Who cannot see it writes to what is open.
+        let Ok(found) = desk.disk.facts(&self.folder, &desk.form.name(&self.live)) else { return };
+        match found.filter(|found| found.id == open.id) {
+            None => self.leave(desk),
+            Some(found) if found.bytes < self.bytes => {
+                info!("{} was cut to {} bytes by somebody", self.path(desk), found.bytes);
+                self.found(found, desk.at);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Leaves a file that has got another name, or none; the next line opens
+    /// the right one.
+    fn leave(&mut self, desk: &Desk<'_>) {
+        info!("{} was moved away or deleted: opening it anew", self.path(desk));
+        desk.stats.add(Counter::FilesReopened, 1);
+        self.cut_back(desk);
+        self.retire();
+        self.forget_live();
+    }
+
+    /// Gives what is in the live file the name of a segment. None when there
+    /// is nothing in it, or it is not there any more.
+    ///
+    /// # Errors
+    /// What the system says; the file is as before.
+    pub(super) fn turn(&mut self, desk: &mut Desk<'_>) -> io::Result<Option<Segment>> {
+        let opened_for_this = self.open.is_none();
+        let name = desk.form.name(&self.live);
+        if desk.disk.facts(&self.folder, &name)?.is_none_or(|found| found.bytes == 0) {
+            self.forget_live();
+            return Ok(None);
+        }
+        self.open(desk)?;
+        let id = self.open.as_ref().filter(|_| self.bytes > 0).map(|open| open.id);
+        if id.is_none() {
+            return Ok(None);
+        }
+        if desk.disk.facts(&self.folder, &name)?.map(|found| found.id) != id {
+            self.leave(desk);
+            return Ok(None);
+        }
+        self.cut_back(desk);
+        if !self.is_between_messages() {
+            return Err(io::Error::other("a message is in it in part, and cannot be cut off"));
+        }
+        let began = match (self.began, &self.open) {
+            (Some(began), _) => began,
+            (None, Some(open)) => live::began(&*open.file, desk.form, desk.zone)?,
+            (None, None) => return Ok(None),
+        };
+        let segment = turn::turn(
+            desk.disk,
+            &self.folder,
+            &self.live,
+            desk.form.format(),
+            began,
+            desk.newest,
+        )?;
+        desk.stats.add(Counter::FilesTurned, 1);
+        debug!("{} is now {segment}", self.path(desk));
+        self.name_unsynced = true;
+        self.unsynced_since.get_or_insert(desk.now);
+        if opened_for_this {
+            // Whoever closed it had synced it.
+            self.open = None;
+        }
+        self.retire();
+        if self.retired.len() > RETIRED_FILES_MAX {
+            self.sync(desk);
+        }
+        self.forget_live();
+        Ok(Some(segment))
     }
 
     /// Some file systems take shorter names than others: what can never be
     /// written is refused like any host's name that is too long.
-    pub(super) fn give_up(&mut self, path: &str, stats: &Stats) {
+    pub(super) fn give_up(&mut self, desk: &Desk<'_>) {
         let messages = self.parcels.drain(..).map(|parcel| parcel.section.messages).sum();
-        stats.add(Counter::HostTooLong, messages);
-        warn!("{path}: the file system takes no name that long; {messages} messages were refused");
+        self.written = 0;
+        self.trouble = None;
+        desk.stats.add(Counter::HostTooLong, messages);
+        warn!(
+            "{}: the file system takes no name that long; {messages} messages were refused",
+            self.path(desk)
+        );
     }
 
     /// Notes how an attempt went, says so when that is news, and plans the next.
-    pub(super) fn settle(
-        &mut self,
-        path: &str,
-        dir: &LogDir,
-        outcome: io::Result<()>,
-        stats: &Stats,
-    ) {
-        let full = dir.path().join(path);
+    pub(super) fn settle(&mut self, desk: &Desk<'_>, what: &str, outcome: Result<(), &io::Error>) {
         let before = self.trouble.take();
         let Err(error) = outcome else {
             if before.is_some_and(|trouble| trouble.said) {
                 info!(
                     "{} can be written again; nothing sent over TCP or TLS was lost",
-                    full.display()
+                    self.path(desk)
                 );
             }
             return;
         };
-        stats.add(Counter::WriteRetries, 1);
-        let now = Instant::now();
+        desk.stats.add(Counter::WriteRetries, 1);
         // A disk that is full, then not, then full again is one complaint.
-        let lately = self.said_at.is_some_and(|said_at| now < said_at + COMPLAINT_WINDOW);
+        let lately = self.said_at.is_some_and(|said_at| desk.now < said_at + COMPLAINT_WINDOW);
         let said = before.as_ref().map_or(!lately, |trouble| trouble.said);
         if before.is_none() && said {
-            self.said_at = Some(now);
+            self.said_at = Some(desk.now);
             error!(
-                "cannot write {}: {error}; {}; stream senders wait meanwhile, and it is tried again",
-                full.display(),
-                remedy(&error)
+                "cannot {what} {}: {error}; {}; stream senders wait meanwhile, and it is tried again",
+                self.path(desk),
+                crate::disk::remedy(error)
             );
         }
         let pause = before.map_or(WRITE_RETRY_MIN, |t| (t.pause * 2).min(WRITE_RETRY_MAX));
-        self.trouble = Some(Trouble { retry_at: now + pause, pause, said });
+        self.trouble = Some(Trouble { retry_at: desk.now + pause, pause, said });
     }
 
-    pub(super) fn sync(&mut self, path: &str, stats: &Stats) {
+    /// Makes safe what was written. The folder, where names have changed, is
+    /// for the caller: many files share it.
+    pub(super) fn sync(&mut self, desk: &Desk<'_>) {
         self.messages_unsynced = 0;
         if self.unsynced_since.take().is_none() {
             return;
         }
-        let Some(file) = &self.file else { return };
-        match file.sync() {
-            Ok(()) => {
-                stats.add(Counter::Syncs, 1);
-                self.sync_failed = false;
-            }
-            Err(error) => {
-                stats.add(Counter::SyncFailures, 1);
-                if !std::mem::replace(&mut self.sync_failed, true) {
-                    error!(
-                        "cannot sync {path}: {error}; what was written to it in the last moments may \
-                         be lost with the power; {}",
-                        remedy(&error)
-                    );
-                }
-                // The kernel reports a failure once, and may have dropped the
-                // data: a fresh descriptor reports the next one.
-                self.drop_file(path);
-            }
+        let files = self.retired.iter().chain(self.open.iter().map(|open| &open.file));
+        let failed = files.map(|file| file.sync()).find_map(Result::err);
+        self.retired.clear();
+        let Some(error) = failed else {
+            desk.stats.add(Counter::Syncs, 1);
+            self.sync_failed = false;
+            return;
+        };
+        desk.stats.add(Counter::SyncFailures, 1);
+        if !std::mem::replace(&mut self.sync_failed, true) {
+            error!(
+                "cannot sync {}: {error}; what was written to it in the last moments may be lost \
+                 with the power; {}",
+                self.path(desk),
+                crate::disk::remedy(&error)
+            );
         }
+        // The kernel reports a failure once, and may have dropped the data: a
+        // fresh descriptor reports the next one.
+        self.cut_back(desk);
+        self.open = None;
     }
 
-    pub(super) fn close(&mut self, path: &str, stats: &Stats) {
-        self.cut_back(path);
-        self.sync(path, stats);
-        self.drop_file(path);
+    pub(super) fn close(&mut self, desk: &Desk<'_>) {
+        self.cut_back(desk);
+        self.sync(desk);
+        self.open = None;
     }
 
-    fn drop_file(&mut self, path: &str) {
-        self.cut_back(path);
-        self.file = None;
+    /// Of what waits, so many messages are in the file already: those at the
+    /// front of a parcel that was cut short.
+    pub(super) fn messages_ahead(&self) -> u64 {
+        self.parcels.front().map_or(0, |first| messages_in(&first.section.bytes, self.written))
+    }
+
+    /// The size at which it turns.
+    fn bytes_max(&self) -> u64 {
+        self.facility.turns_at_bytes().map_or(u64::MAX, NonZeroU64::get)
+    }
+
+    fn retire(&mut self) {
+        self.retired.extend(self.open.take().map(|open| open.file));
+    }
+
+    fn forget_live(&mut self) {
+        (self.bytes, self.began, self.due, self.since) = (0, None, None, None);
+    }
+
+    fn is_between_messages(&self) -> bool {
+        let Some(first) = self.parcels.front() else { return true };
+        whole_messages(&first.section.bytes, self.written) == self.written
     }
 
     /// Takes a message that was written in part out of the file again, so
     /// that the file can be left alone. It stays to be written.
-    fn cut_back(&mut self, path: &str) {
-        let (Some(file), Some(first)) = (&self.file, self.parcels.front()) else { return };
+    fn cut_back(&mut self, desk: &Desk<'_>) {
+        let (Some(open), Some(first)) = (&self.open, self.parcels.front()) else { return };
         let keep = whole_messages(&first.section.bytes, self.written);
         if keep == self.written {
             return;
         }
         let torn = (self.written - keep) as u64;
-        let cut = file.facts().and_then(|data| file.set_len(data.bytes.saturating_sub(torn)));
+        let cut = open.file.facts().and_then(|facts| {
+            let bytes = facts.bytes.saturating_sub(torn);
+            open.file.set_len(bytes).map(|()| bytes)
+        });
         match cut {
-            Ok(()) => self.written = keep,
+            Ok(bytes) => (self.written, self.bytes) = (keep, bytes),
             // What is in the file stays; the rest of the message follows it.
-            Err(error) => warn!("cannot cut a torn message of {torn} bytes off {path}: {error}"),
+            Err(error) => {
+                let path = self.path(desk);
+                warn!("cannot cut a torn message of {torn} bytes off {path}: {error}");
+            }
         }
     }
-}
 
-/// How many of the first `written` bytes are whole messages: up to a line
-/// feed behind which no continuation line follows.
-fn whole_messages(bytes: &[u8], written: usize) -> usize {
-    let written = written.min(bytes.len());
-    let is_end = |place: &usize| {
-        bytes.get(place.wrapping_sub(1)) == Some(&b'\n') && bytes.get(*place) != Some(&b'\t')
-    };
-    (1..=written).rev().find(is_end).unwrap_or(0)
-}
-
-/// How many messages begin in the first `written` bytes.
-pub(super) fn messages_in(bytes: &[u8], written: usize) -> u64 {
-    let whole = bytes.get(..whole_messages(bytes, written)).unwrap_or_default();
-    let first_lines = whole.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"\t"));
-    // Behind the last line feed there is an empty piece.
-    (first_lines.count() as u64).saturating_sub(1)
-}
-
-fn open(path: &str, dir: &LogDir) -> io::Result<Box<dyn DiskFile>> {
-    let (app, name) = path.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
-    let mut live = dir.open_live(app, name)?;
-    if live.is_new {
-        dir.sync_folder(app)?;
-        return Ok(live.file);
-    }
-    let torn_bytes = mend::cut_torn_line(&mut *live.file)?;
-    if torn_bytes > 0 {
-        info!(
-            "{path} ended in a torn line of {torn_bytes} bytes, as a kill in the middle of a write \
-             leaves it; it was cut off"
-        );
-    }
-    Ok(live.file)
-}
-
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its file system",
-        io::ErrorKind::PermissionDenied => "give the daemon's user permission to write there",
-        io::ErrorKind::ReadOnlyFilesystem => "mount its file system for writing",
-        io::ErrorKind::NotADirectory
-        | io::ErrorKind::IsADirectory
-        | io::ErrorKind::InvalidInput => "move away what stands in its place",
-        _ if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
-            "links are not followed: move this one away"
-        }
-        _ => "see the system's log for the cause",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_written_in_part_is_told_from_whole_ones() {
-        let bytes = b"one\n\tmore\ntwo\nthree\n";
-        let ends: Vec<usize> =
-            (0..=bytes.len()).map(|written| whole_messages(bytes, written)).collect();
-        assert_eq!(ends[..10], [0; 10], "a message ends with its continuation lines");
-        assert_eq!(ends[10..14], [10; 4]);
-        assert_eq!(ends[14..20], [14; 6]);
-        assert_eq!(ends[20], 20);
-        assert_eq!([9, 10, 13, 14, 20].map(|written| messages_in(bytes, written)), [0, 1, 1, 2, 3]);
+    fn path(&self, desk: &Desk<'_>) -> String {
+        let path = desk.disk.path().join(&*self.folder).join(desk.form.name(&self.live));
+        path.display().to_string()
     }
 }

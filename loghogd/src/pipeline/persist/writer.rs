@@ -1,31 +1,35 @@
-//! Owns the open log files.
-//! Batches of lines -> files, written and synced.
-//! Invariant: a file holds whole lines in order; what cannot be written waits, and its senders with it.
-//! Leaves out: what a line looks like, when a file turns.
+//! The thread that writes.
+//! Batches of lines -> `rounds`, which write them to their files.
+//! Invariant: lines reach their file in the order in which they were handed over.
+//! Leaves out: what a round does.
 //!
 //! One thread goes round and round: take every batch that is there, write
-//! each file once, sync what is due. While it is at it the next batches
-//! collect, so a slow disk makes rounds larger, not longer queues.
+//! each file once, turn and sync what is due. While it is at it the next
+//! batches collect, so a slow disk makes rounds larger, not longer queues.
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nix::errno::Errno;
 use tokio::sync::{Semaphore, oneshot};
-use tracing::{error, warn};
 
-use super::log_file::{LogFile, Parcel, messages_in};
-use super::{Batch, Section, Spares};
-use crate::disk::{Disk as _, LogDir};
+use super::log_file::Parcel;
+use super::rounds::Rounds;
+use super::{Batch, Spares};
+use crate::clock::Clock;
+use crate::config::facility::Table;
+use crate::disk::Disk;
 use crate::limits::{
     QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, ROUND_BATCHES_MAX, STOP_WRITE_TIME_MAX,
 };
-use crate::stats::{Counter, Stats};
+use crate::pipeline::cold::Bell;
+use crate::pipeline::rotate::alarm::Alarm;
+use crate::stats::Stats;
+
+pub use super::rounds::Settings;
 
 /// Where batches are handed over. When all of these are gone, the writer
 /// writes what it has, syncs and ends.
@@ -59,9 +63,10 @@ impl Handover {
         let _ = self.orders.send(Order::Write(parcels));
     }
 
-    /// Closes all files, so that they may have been moved away.
-    pub fn reopen(&self) {
-        let _ = self.orders.send(Order::Reopen);
+    /// Follows these facilities from now on, and closes all files, so that
+    /// they may have been moved away.
+    pub fn reload(&self, table: Arc<Table>) {
+        let _ = self.orders.send(Order::Reload(table));
     }
 
     /// A way to let everybody through at the end.
@@ -84,19 +89,21 @@ impl Floodgate {
 
 /// The writer's thread, from outside.
 #[derive(Debug)]
-pub struct Disk {
+pub struct Writing {
     /// Yields how it ended.
     pub thread: JoinHandle<Ended>,
     /// Resolves when it has ended, also when that was by a fault of ours.
     pub gone: oneshot::Receiver<()>,
     stop: Arc<Stop>,
+    alarm: Alarm,
 }
 
-impl Disk {
+impl Writing {
     /// A stop has begun: from now on everything is written first, and synced
     /// at the end. Between two batches there is no time to wait for the disk.
     pub fn hurry(&self) {
         self.stop.begun.store(true, Ordering::Relaxed);
+        self.alarm.end();
     }
 
     /// Is everything in its file, if perhaps not synced yet? Known at the end.
@@ -119,93 +126,78 @@ pub struct Ended {
     pub messages_lost: u64,
 }
 
-/// What the writer needs to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Files that may be open at once; beyond it the one not used for the
-    /// longest time is closed.
-    pub open_files_max: usize,
-    /// Hosts that a facility may have files for. Messages of one more are
-    /// dropped: `hosts_too_many`.
-    pub hosts_max: usize,
-    /// The longest time that a written line stays unsynced.
-    pub unsynced_time_max: Duration,
-}
-
-/// Starts the writer's thread.
+/// Starts the writer's thread. It takes over what is on the disk before it
+/// writes.
 ///
 /// # Errors
 /// When the system has no thread to give.
 pub fn start(
-    log_dir: LogDir,
+    disk: Arc<dyn Disk>,
     settings: Settings,
+    table: Arc<Table>,
+    clock: Clock,
     stats: Arc<Stats>,
-) -> io::Result<(Handover, Disk)> {
+    bell: Arc<Bell>,
+) -> io::Result<(Handover, Writing)> {
     let (orders, inbox) = mpsc::channel();
     let spares = Arc::new(Spares::default());
     let stop = Arc::new(Stop::default());
-    let writer = Writer {
-        log_dir,
-        settings,
-        stats,
-        inbox,
-        spares: Arc::clone(&spares),
-        files: HashMap::new(),
-        hosts: HashMap::new(),
-        hosts_full: HashSet::new(),
-        round: 0,
-        stop: Arc::clone(&stop),
-    };
+    let for_alarm = orders.clone();
+    let alarm = Alarm::start(move || for_alarm.send(Order::Look).is_ok())?;
+    let rounds = Rounds::new(disk, settings, clock, stats, Arc::clone(&spares), bell);
+    let writer = Writer { inbox, rounds, stop: Arc::clone(&stop), alarm: alarm.clone() };
     let (here, gone) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name("persist".into()).spawn(move || {
         let _here = here;
-        writer.run()
+        writer.run(&table)
     })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    Ok((Handover { orders, room, spares }, Disk { thread, gone, stop }))
+    Ok((Handover { orders, room, spares }, Writing { thread, gone, stop, alarm }))
 }
 
 /// The inbox is bounded by `Handover::room`, of which each parcel keeps its
 /// part until it is written.
 enum Order {
     Write(Vec<Parcel>),
-    Reopen,
+    Reload(Arc<Table>),
+    /// It is time for something, or the clock was set.
+    Look,
 }
 
 struct Writer {
-    log_dir: LogDir,
-    settings: Settings,
-    stats: Arc<Stats>,
     inbox: Receiver<Order>,
-    spares: Arc<Spares>,
-    files: HashMap<String, LogFile>,
-    /// By facility: the names of the files that its hosts have.
-    hosts: HashMap<(Box<str>, Box<str>), HashSet<String>>,
-    hosts_full: HashSet<(Box<str>, Box<str>)>,
-    round: u64,
+    rounds: Rounds,
     stop: Arc<Stop>,
+    alarm: Alarm,
 }
 
 impl Writer {
-    fn run(mut self) -> Ended {
-        loop {
-            let open = self.receive();
-            self.round += 1;
-            self.write_all(Instant::now());
-            self.sync_due(Instant::now());
-            self.close_surplus();
-            if !open {
-                return self.end();
-            }
+    fn run(mut self, table: &Table) -> Ended {
+        self.rounds.adopt(table, Instant::now());
+        let mut open = true;
+        // What has become due while nobody was there turns before a line of
+        // today gets into it.
+        while open {
+            self.rounds.round(Instant::now(), self.stop.begun.load(Ordering::Relaxed));
+            self.alarm.set(self.rounds.next_turn());
+            open = self.receive();
         }
+        let deadline = Instant::now() + STOP_WRITE_TIME_MAX;
+        let written = |all| self.stop.written.store(all, Ordering::Release);
+        Ended { messages_lost: self.rounds.end(deadline, written) }
     }
 
     /// Waits for orders until something else is due, then takes all that
     /// are there. False when nobody can give any more.
     fn receive(&mut self) -> bool {
-        let first = match self.next_due() {
+        let now = Instant::now();
+        let due = match self.rounds.has_more(now) {
+            true => Some(now),
+            false => self.rounds.next_due(self.stop.begun.load(Ordering::Relaxed)),
+        };
+        let first = match due {
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => self.inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
+            Some(due) => self.inbox.recv_timeout(due.saturating_duration_since(now)),
         };
         match first {
             Ok(order) => self.obey(order),
@@ -222,180 +214,28 @@ impl Writer {
         true
     }
 
-    /// When the next sync or the next attempt is due.
-    fn next_due(&self) -> Option<Instant> {
-        let patience = self.settings.unsynced_time_max;
-        let stopping = self.stop.begun.load(Ordering::Relaxed);
-        let due = |file: &LogFile| {
-            let sync = file.unsynced_since.filter(|_| !stopping).map(|since| since + patience);
-            let retry = file.trouble.as_ref().map(|trouble| trouble.retry_at);
-            sync.into_iter().chain(retry).min()
-        };
-        self.files.values().filter_map(due).min()
-    }
-
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Write(parcels) => parcels.into_iter().for_each(|parcel| self.enqueue(parcel)),
-            Order::Reopen => {
-                self.hosts.clear();
-                self.hosts_full.clear();
-                for (path, file) in &mut self.files {
-                    file.close(path, &self.stats);
-                }
+            Order::Write(parcels) => {
+                parcels.into_iter().for_each(|parcel| self.rounds.enqueue(parcel));
             }
+            Order::Reload(table) => self.rounds.reload(&table, Instant::now()),
+            Order::Look => {}
         }
-    }
-
-    fn enqueue(&mut self, parcel: Parcel) {
-        if !self.files.contains_key(&parcel.section.path) && !self.admit_host(&parcel.section) {
-            self.stats.add(Counter::HostsTooMany, parcel.section.messages);
-            return;
-        }
-        let Parcel { section, .. } = &parcel;
-        let file = match self.files.get_mut(&section.path) {
-            Some(file) => file,
-            None => {
-                let file = LogFile::new(Arc::clone(&section.facility));
-                self.files.entry(section.path.clone()).or_insert(file)
-            }
-        };
-        file.facility = Arc::clone(&section.facility);
-        file.parcels.push_back(parcel);
-    }
-
-    /// May this host have a file? Those that have one may, also when they
-    /// had it before the daemon started.
-    fn admit_host(&mut self, section: &Section) -> bool {
-        let facility = &section.facility;
-        let Some((app, name)) = section.path.split_once('/') else { return false };
-        if !facility.file_per_host {
-            return true;
-        }
-        let key = (facility.app.clone(), facility.module.clone());
-        let names = self.hosts.entry(key.clone()).or_insert_with(|| {
-            let end = format!("-{}{}", facility.module, super::path::LIVE_SUFFIX);
-            let names = self.log_dir.names(app).unwrap_or_else(|error| {
-                warn!("cannot list {}/{app}: {error}", self.log_dir.path().display());
-                Vec::new()
-            });
-            names.into_iter().filter(|name| name.ends_with(&end)).collect()
-        });
-        if names.contains(name) {
-            return true;
-        }
-        if names.len() >= self.settings.hosts_max {
-            if self.hosts_full.insert(key) {
-                warn!(
-                    "facility {}:{} has files for {} hosts already; messages of more are dropped; \
-                     raise [main] max_hosts, or switch file_per_host off",
-                    facility.app,
-                    facility.module,
-                    names.len()
-                );
-            }
-            return false;
-        }
-        names.insert(name.to_owned());
-        true
-    }
-
-    fn write_all(&mut self, now: Instant) {
-        let mut open = self.files.values().filter(|file| file.file.is_some()).count();
-        for (path, file) in &mut self.files {
-            if file.parcels.is_empty() || !file.may_try(now) {
-                continue;
-            }
-            open += usize::from(file.file.is_none());
-            file.used = self.round;
-            let outcome = file.write(path, &self.log_dir, &self.stats, &self.spares);
-            if outcome.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::ENAMETOOLONG as i32))
-            {
-                file.give_up(path, &self.stats);
-                continue;
-            }
-            file.settle(path, &self.log_dir, outcome, &self.stats);
-            if open > self.settings.open_files_max {
-                file.close(path, &self.stats);
-            }
-            open -= usize::from(file.file.is_none());
-        }
-    }
-
-    fn sync_due(&mut self, now: Instant) {
-        let patience = self.settings.unsynced_time_max;
-        for (path, file) in &mut self.files {
-            if self.stop.begun.load(Ordering::Relaxed) {
-                return;
-            }
-            let full = file.messages_unsynced >= u64::from(file.facility.flush_every);
-            let old = file.unsynced_since.is_some_and(|since| now >= since + patience);
-            if full || old {
-                file.sync(path, &self.stats);
-            }
-        }
-    }
-
-    fn close_surplus(&mut self) {
-        while self.files.len() > self.settings.open_files_max {
-            let idle = self.files.iter().filter(|(_, file)| file.parcels.is_empty());
-            let Some(path) = idle.min_by_key(|(_, file)| file.used).map(|(path, _)| path.clone())
-            else {
-                return;
-            };
-            if let Some(mut file) = self.files.remove(&path) {
-                file.sync(&path, &self.stats);
-            }
-        }
-    }
-
-    /// Writes what is left as long as a stop may take, says what is lost, and
-    /// syncs the rest.
-    fn end(mut self) -> Ended {
-        let deadline = Instant::now() + STOP_WRITE_TIME_MAX;
-        while let Some(retry) = self.next_retry().filter(|_| Instant::now() < deadline) {
-            std::thread::sleep(retry.min(deadline).saturating_duration_since(Instant::now()));
-            self.write_all(Instant::now());
-        }
-        let mut messages_lost = 0;
-        for (path, file) in &self.files {
-            // Of a parcel that was cut short, the front is in the file.
-            let written = file
-                .parcels
-                .front()
-                .map_or(0, |first| messages_in(&first.section.bytes, file.written));
-            self.stats.add(Counter::Lines, written);
-            let waiting = file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>();
-            let lost = waiting - written;
-            if lost > 0 {
-                error!(
-                    "{lost} messages for {path} are lost: the file could not be written until the end"
-                );
-            }
-            messages_lost += lost;
-        }
-        self.stats.add(Counter::LinesLost, messages_lost);
-        self.stop.written.store(messages_lost == 0, Ordering::Release);
-        for (path, file) in &mut self.files {
-            file.close(path, &self.stats);
-        }
-        Ended { messages_lost }
-    }
-
-    fn next_retry(&self) -> Option<Instant> {
-        let waiting = self.files.values().filter(|file| !file.parcels.is_empty());
-        waiting.filter_map(|file| file.trouble.as_ref().map(|trouble| trouble.retry_at)).min()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::config::{self, Table};
+    use crate::config;
+    use crate::disk::LogDir;
     use crate::pipeline::gate::Admitted;
+    use crate::pipeline::persist::live::Form;
+    use crate::stats::Counter;
     use std::fs;
     use std::path::Path;
+    use std::time::Duration;
     use tempfile::TempDir;
     use wire::v1::Record;
 
@@ -405,19 +245,25 @@ mod tests {
 
     struct Desk {
         folder: TempDir,
-        table: Table,
+        table: Arc<Table>,
         stats: Arc<Stats>,
         handover: Handover,
-        disk: Disk,
+        writing: Writing,
     }
 
     fn desk(settings: Settings) -> Desk {
-        let folder = tempfile::tempdir().unwrap();
-        let log_dir = LogDir::open(folder.path()).unwrap();
+        desk_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    fn desk_in(folder: TempDir, settings: Settings) -> Desk {
+        let disk: Arc<dyn Disk> = Arc::new(LogDir::open(folder.path()).unwrap());
         let stats = Arc::new(Stats::new());
-        let (handover, disk) = start(log_dir, settings, Arc::clone(&stats)).unwrap();
         let table = config::read_facilities(CONF.as_bytes(), Path::new("facilities.conf")).unwrap();
-        Desk { folder, table, stats, handover, disk }
+        let (table, bell) = (Arc::new(table), Arc::new(Bell::default()));
+        let (handover, writing) =
+            start(disk, settings, Arc::clone(&table), Clock::system(), Arc::clone(&stats), bell)
+                .unwrap();
+        Desk { folder, table, stats, handover, writing }
     }
 
     impl Desk {
@@ -439,7 +285,8 @@ mod tests {
 
         fn end(self) -> (TempDir, Arc<Stats>, Ended) {
             drop(self.handover);
-            (self.folder, self.stats, self.disk.thread.join().unwrap())
+            self.writing.alarm.end();
+            (self.folder, self.stats, self.writing.thread.join().unwrap())
         }
     }
 
@@ -447,6 +294,8 @@ mod tests {
         open_files_max: 100,
         hosts_max: 100,
         unsynced_time_max: Duration::from_secs(3600),
+        form: Form::Plain,
+        min_free: None,
     };
 
     fn bodies(path: &Path) -> Vec<String> {
@@ -482,16 +331,17 @@ mod tests {
 
     #[tokio::test]
     async fn hosts_that_have_files_keep_them_and_one_more_is_refused() {
-        let desk = desk(Settings { open_files_max: 1, hosts_max: 3, ..ROOMY });
-        fs::create_dir(desk.folder.path().join("hosts")).unwrap();
-        fs::write(desk.folder.path().join("hosts/old-root.log"), "").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("hosts")).unwrap();
+        fs::write(folder.path().join("hosts/old-root.log"), "stamp - old - before\n").unwrap();
+        let desk = desk_in(folder, Settings { open_files_max: 1, hosts_max: 3, ..ROOMY });
         for host in ["a", "b", "c", "old", "a", "d"] {
             desk.log("hosts", host, "x").await;
         }
         let (folder, stats, _) = desk.end();
         let lines =
             |host: &str| bodies(&folder.path().join(format!("hosts/{host}-root.log"))).len();
-        assert_eq!(["a", "b", "c", "old", "d"].map(lines), [2, 1, 0, 1, 0]);
+        assert_eq!(["a", "b", "c", "old", "d"].map(lines), [2, 1, 0, 2, 0]);
         assert_eq!(stats.get(Counter::HostsTooMany), 2);
         assert_eq!(stats.get(Counter::Lines), 4);
     }

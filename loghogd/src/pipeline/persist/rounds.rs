@@ -1,0 +1,579 @@
+//! All log files, and what is to be done for them, round after round.
+//! Parcels of lines and the time -> files written, turned and synced.
+//! Invariant: what cannot be written waits, in order, and keeps its room.
+//! Leaves out: waiting for parcels (`writer`), and what happens inside a file (`log_file`).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use tracing::{error, warn};
+
+use super::live::Form;
+use super::log_file::{Desk, LogFile, Parcel};
+use super::room::Room;
+use super::{Section, Spares};
+use crate::clock::Clock;
+use crate::config::facility::{Facility, Table};
+use crate::disk::{self, Disk};
+use crate::limits::{TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX, WRITE_RETRY_MAX};
+use crate::pipeline::cold::Bell;
+use crate::pipeline::rotate::due::DueTimes;
+use crate::pipeline::rotate::name::Name;
+use crate::pipeline::rotate::turn::Newest;
+use crate::stats::{Counter, Stats};
+
+/// What the writer needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Files that may be open at once; beyond it the one not used for the
+    /// longest time is closed.
+    pub open_files_max: usize,
+    /// Hosts that a facility may have files for. Messages of one more are
+    /// dropped: `hosts_too_many`.
+    pub hosts_max: usize,
+    /// The longest time that a written line stays unsynced.
+    pub unsynced_time_max: Duration,
+    /// How lines stand in live files.
+    pub form: Form,
+    /// Room on the file system that is not ours to use.
+    pub min_free: Option<crate::config::checked::MinFree>,
+}
+
+/// The facility of a file, as a key: application and module.
+type Owner = (Box<str>, Box<str>);
+
+/// The files of a log folder.
+pub(super) struct Rounds {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    clock: Clock,
+    stats: Arc<Stats>,
+    spares: Arc<Spares>,
+    bell: Arc<Bell>,
+    room: Room,
+    files: Vec<LogFile>,
+    /// Numbers of `files` that may be given to others.
+    free: Vec<usize>,
+    numbers: HashMap<Box<str>, usize>,
+    /// Those with something to write, and those with something to sync.
+    waiting: BTreeSet<usize>,
+    unsynced: BTreeSet<usize>,
+    /// Those that are open, the one not used for the longest time first.
+    open: BTreeSet<(u64, usize)>,
+    due: DueTimes,
+    newest: Newest,
+    /// Folders in which names have changed, and since when.
+    folders_unsynced: HashMap<Box<str>, Instant>,
+    /// By facility with a file for each host: how many have one.
+    hosts: HashMap<Owner, usize>,
+    hosts_full: HashSet<Owner>,
+    round: u64,
+}
+
+impl Rounds {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        settings: Settings,
+        clock: Clock,
+        stats: Arc<Stats>,
+        spares: Arc<Spares>,
+        bell: Arc<Bell>,
+    ) -> Rounds {
+        Rounds {
+            due: DueTimes::new(clock.zone().clone()),
+            room: Room::new(settings.min_free),
+            disk,
+            settings,
+            clock,
+            stats,
+            spares,
+            bell,
+            files: Vec::new(),
+            free: Vec::new(),
+            numbers: HashMap::new(),
+            waiting: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            open: BTreeSet::new(),
+            newest: Newest::default(),
+            folders_unsynced: HashMap::new(),
+            hosts: HashMap::new(),
+            hosts_full: HashSet::new(),
+            round: 0,
+        }
+    }
+
+    /// Takes over what is on the disk: live files, which may have become due
+    /// meanwhile, and the names that are taken.
+    pub(super) fn adopt(&mut self, table: &Table, now: Instant) {
+        let apps: BTreeSet<&str> = table.iter().map(|facility| &*facility.app).collect();
+        for app in apps {
+            if let Err(error) = self.adopt_folder(app, table, now) {
+                error!(
+                    "cannot list {}: {error}; {}; what is due there turns when it is written to",
+                    self.disk.path().join(app).display(),
+                    disk::remedy(&error)
+                );
+            }
+        }
+    }
+
+    fn adopt_folder(&mut self, app: &str, table: &Table, now: Instant) -> io::Result<()> {
+        for name in self.disk.names(app)? {
+            let read = Name::read(&name);
+            self.newest.note(app, &read);
+            let Name::Live { stem, gzip } = read else { continue };
+            let Some(owner) = table.owner(app, &stem) else { continue };
+            let Ok(Some(facts)) = self.disk.facts(app, &name) else { continue };
+            let form = if gzip { Form::Gzip { level: 0 } } else { Form::Plain };
+            if form.format() != self.settings.form.format() {
+                self.adopt_other_form(app, &stem, form, Arc::clone(owner), now);
+                continue;
+            }
+            let live = format!("{stem}{}", super::path::LIVE_SUFFIX);
+            let number = self.number(app, &live, owner);
+            let at = self.clock.now();
+            if let Some(file) = self.files.get_mut(number) {
+                file.found(facts, at);
+            }
+            self.count_host(number, true);
+            self.follow_due(number);
+        }
+        Ok(())
+    }
+
+    /// A live file from before `compress_on_write` was changed becomes a
+    /// segment at once: its lines come before all that will be written.
+    fn adopt_other_form(
+        &mut self,
+        app: &str,
+        stem: &str,
+        form: Form,
+        owner: Arc<Facility>,
+        now: Instant,
+    ) {
+        let live = format!("{stem}{}", super::path::LIVE_SUFFIX);
+        let mut file = LogFile::new(app, &live, owner);
+        let at = self.clock.now();
+        let mut desk = Desk {
+            disk: &*self.disk,
+            form,
+            zone: self.clock.zone(),
+            stats: &self.stats,
+            spares: &self.spares,
+            newest: &mut self.newest,
+            at,
+            now,
+        };
+        match file.turn(&mut desk) {
+            Ok(_) => file.close(&desk),
+            Err(error) => warn!(
+                "cannot turn {}/{app}/{}: {error}; {}",
+                self.disk.path().display(),
+                form.name(&live),
+                disk::remedy(&error)
+            ),
+        }
+    }
+
+    /// Follows these facilities from now on, and closes all files, so that
+    /// they may have been moved away.
+    pub(super) fn reload(&mut self, table: &Table, now: Instant) {
+        self.hosts_full.clear();
+        let at = self.clock.now();
+        for number in self.numbers.values().copied().collect::<Vec<_>>() {
+            self.with(number, now, |file, desk| file.close(desk));
+            self.note_state(number);
+            let Some(file) = self.files.get_mut(number) else { continue };
+            let stem = file.live.strip_suffix(super::path::LIVE_SUFFIX).unwrap_or(&file.live);
+            if let Some(owner) = table.owner(&file.folder, stem) {
+                let before = std::mem::replace(&mut file.facility, Arc::clone(owner));
+                if before.rotate != file.facility.rotate && file.bytes > 0 {
+                    file.since = Some(at);
+                    self.follow_due(number);
+                }
+            }
+        }
+        self.sync_folders();
+    }
+
+    /// Takes up a parcel; drops it when its host is one too many.
+    pub(super) fn enqueue(&mut self, parcel: Parcel) {
+        let Parcel { section, .. } = &parcel;
+        let number = match self.numbers.get(section.path.as_str()) {
+            Some(&number) => number,
+            None => {
+                let Some((folder, live)) = section.path.split_once('/') else { return };
+                self.number(folder, live, &section.facility)
+            }
+        };
+        if !self.admit_host(number, section) {
+            self.stats.add(Counter::HostsTooMany, section.messages);
+            self.forget_if_gone(number);
+            return;
+        }
+        let Some(file) = self.files.get_mut(number) else { return };
+        file.facility = Arc::clone(&section.facility);
+        file.parcels.push_back(parcel);
+        self.waiting.insert(number);
+    }
+
+    /// Does all that is due. In a stop only what waits is written: there is no
+    /// time to wait for the disk between two batches.
+    pub(super) fn round(&mut self, now: Instant, stopping: bool) {
+        self.round += 1;
+        let at = self.clock.now();
+        if self.due.clock_was_wrong(at) {
+            self.restart_due_times(at);
+        }
+        self.write_all(now);
+        if !stopping {
+            self.turn_due(at, now);
+            self.sync_due(now);
+        }
+    }
+
+    /// There is more to do at once.
+    pub(super) fn has_more(&self, now: Instant) -> bool {
+        let at = self.clock.now();
+        self.due.first().is_some_and(|due| due <= at)
+            || self
+                .waiting
+                .iter()
+                .any(|&number| self.files.get(number).is_some_and(|file| file.may_try(now)))
+    }
+
+    /// When something is due next that no time of day decides.
+    pub(super) fn next_due(&self, stopping: bool) -> Option<Instant> {
+        let patience = self.settings.unsynced_time_max;
+        let of = |numbers: &BTreeSet<usize>, when: &dyn Fn(&LogFile) -> Option<Instant>| {
+            numbers.iter().filter_map(|&number| self.files.get(number).and_then(when)).min()
+        };
+        let sync = of(&self.unsynced, &|file| file.unsynced_since).map(|since| since + patience);
+        let retry =
+            of(&self.waiting, &|file| file.trouble.as_ref().map(|trouble| trouble.retry_at));
+        let folder = self.folders_unsynced.values().min().map(|&since| since + patience);
+        sync.into_iter().chain(folder).filter(|_| !stopping).chain(retry).min()
+    }
+
+    /// When the next file turns.
+    pub(super) fn next_turn(&self) -> Option<Timestamp> {
+        self.due.first()
+    }
+
+    /// Writes all that waits and may be tried.
+    pub(super) fn write_all(&mut self, now: Instant) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let refused = self.room.look(&*self.disk).err();
+        if refused.is_some() {
+            self.bell.ring_for_room();
+        }
+        for number in self.waiting.clone() {
+            if self.files.get(number).is_none_or(|file| !file.may_try(now)) {
+                continue;
+            }
+            let outcome = match &refused {
+                None => self.write(number, now),
+                Some(refused) => Err(refused.error()),
+            };
+            self.settle(number, "write", outcome, now);
+            self.note_state(number);
+            self.close_surplus(now);
+        }
+    }
+
+    /// Writes what waits for a file, and turns it where it has to.
+    fn write(&mut self, number: usize, now: Instant) -> io::Result<()> {
+        for _ in 0..TURNS_A_FILE_MAX {
+            if self.with(number, now, LogFile::write).unwrap_or(Ok(true))? {
+                break;
+            }
+            self.turn(number, now)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
+        let turned = self.with(number, now, LogFile::turn).unwrap_or(Ok(None));
+        if let Some(file) = self.files.get(number) {
+            if file.name_unsynced {
+                self.folders_unsynced.entry(file.folder.clone()).or_insert(now);
+            }
+            if matches!(turned, Ok(Some(_))) {
+                self.bell.ring_for_segment(&file.folder);
+            }
+        }
+        self.note_state(number);
+        turned.map(|_| ())
+    }
+
+    /// Turns the files whose time has come, so many in a round that others
+    /// are not kept waiting.
+    fn turn_due(&mut self, at: Timestamp, now: Instant) {
+        for _ in 0..TURNS_A_ROUND_MAX {
+            let Some(number) = self.due.first_due(at) else { return };
+            let outcome = self.turn(number, now);
+            if outcome.is_err() {
+                // It is due again a little later; until then its lines go on
+                // into the same file.
+                let again = at.saturating_add(WRITE_RETRY_MAX).unwrap_or(Timestamp::MAX);
+                self.due.set(number, Some(again));
+                self.settle(number, "turn", outcome, now);
+            } else {
+                self.due.set(number, None);
+                self.forget_if_gone(number);
+            }
+            self.close_surplus(now);
+        }
+    }
+
+    /// Says how an attempt went. When descriptors have run out, one that is
+    /// not needed now is given back.
+    fn settle(&mut self, number: usize, what: &str, outcome: io::Result<()>, now: Instant) {
+        let code = outcome.as_ref().err().and_then(io::Error::raw_os_error).map(Errno::from_raw);
+        if code == Some(Errno::ENAMETOOLONG) {
+            self.with(number, now, |file, desk| file.give_up(desk));
+            return;
+        }
+        if matches!(code, Some(Errno::EMFILE | Errno::ENFILE)) {
+            self.close_oldest(now);
+        }
+        self.with(number, now, |file, desk| file.settle(desk, what, outcome.as_ref().map(|()| ())));
+    }
+
+    fn sync_due(&mut self, now: Instant) {
+        let patience = self.settings.unsynced_time_max;
+        for number in self.unsynced.clone() {
+            let Some(file) = self.files.get(number) else { continue };
+            let full = file.messages_unsynced >= u64::from(file.facility.flush_every);
+            let old = file.unsynced_since.is_some_and(|since| now >= since + patience);
+            if full || old {
+                self.sync(number, now);
+            }
+        }
+        if self.folders_unsynced.values().any(|&since| now >= since + patience) {
+            self.sync_folders();
+        }
+    }
+
+    fn sync(&mut self, number: usize, now: Instant) {
+        self.with(number, now, |file, desk| file.sync(desk));
+        let Some(file) = self.files.get_mut(number) else { return };
+        if std::mem::take(&mut file.name_unsynced) {
+            // A line is only safe when the name of its file is.
+            let folder = file.folder.clone();
+            self.sync_folder(&folder);
+        }
+        self.note_state(number);
+        self.forget_if_gone(number);
+    }
+
+    fn sync_folders(&mut self) {
+        for folder in self.folders_unsynced.keys().cloned().collect::<Vec<_>>() {
+            self.sync_folder(&folder);
+        }
+    }
+
+    fn sync_folder(&mut self, folder: &str) {
+        self.folders_unsynced.remove(folder);
+        if let Err(error) = self.disk.sync_folder(folder) {
+            self.stats.add(Counter::SyncFailures, 1);
+            error!(
+                "cannot sync {}: {error}; names that were given in the last moments may be lost \
+                 with the power; {}",
+                self.disk.path().join(folder).display(),
+                disk::remedy(&error)
+            );
+        }
+    }
+
+    fn close_surplus(&mut self, now: Instant) {
+        while self.open.len() > self.settings.open_files_max {
+            self.close_oldest(now);
+        }
+    }
+
+    fn close_oldest(&mut self, now: Instant) {
+        let Some(&(_, number)) = self.open.first() else { return };
+        self.with(number, now, |file, desk| file.close(desk));
+        self.note_state(number);
+    }
+
+    /// Writes what is left as long as a stop may take, says what is lost, and
+    /// syncs the rest. Returns how many messages are lost, and tells when all
+    /// that could be is written.
+    pub(super) fn end(&mut self, deadline: Instant, written: impl FnOnce(bool)) -> u64 {
+        loop {
+            let now = Instant::now();
+            self.write_all(now);
+            let Some(retry) = self.next_due(true).filter(|_| now < deadline) else { break };
+            if !self.has_more(now) {
+                std::thread::sleep(retry.min(deadline).saturating_duration_since(now));
+            }
+        }
+        let mut messages_lost = 0;
+        for &number in &self.waiting {
+            let Some(file) = self.files.get(number) else { continue };
+            // Of a parcel that was cut short, the front is in the file.
+            let ahead = file.messages_ahead();
+            self.stats.add(Counter::Lines, ahead);
+            let lost =
+                file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>() - ahead;
+            if lost > 0 {
+                error!(
+                    "{lost} messages for {}/{} are lost: the file could not be written until the end",
+                    file.folder, file.live
+                );
+            }
+            messages_lost += lost;
+        }
+        self.stats.add(Counter::LinesLost, messages_lost);
+        written(messages_lost == 0);
+        let now = Instant::now();
+        for number in self.numbers.values().copied().collect::<Vec<_>>() {
+            self.with(number, now, |file, desk| file.close(desk));
+        }
+        self.sync_folders();
+        messages_lost
+    }
+
+    /// All files need a new time to turn: the clock was wrong before.
+    fn restart_due_times(&mut self, at: Timestamp) {
+        warn!(
+            "the clock went back by more than three hours: files turn by the new time from now on"
+        );
+        for number in self.numbers.values().copied().collect::<Vec<_>>() {
+            if let Some(file) = self.files.get_mut(number).filter(|file| file.bytes > 0) {
+                file.since = Some(at);
+                self.follow_due(number);
+            }
+        }
+    }
+
+    /// Does something with a file and its surroundings.
+    fn with<T>(
+        &mut self,
+        number: usize,
+        now: Instant,
+        what: impl FnOnce(&mut LogFile, &mut Desk<'_>) -> T,
+    ) -> Option<T> {
+        let file = self.files.get_mut(number)?;
+        let mut desk = Desk {
+            disk: &*self.disk,
+            form: self.settings.form,
+            zone: self.clock.zone(),
+            stats: &self.stats,
+            spares: &self.spares,
+            newest: &mut self.newest,
+            at: self.clock.now(),
+            now,
+        };
+        Some(what(file, &mut desk))
+    }
+
+    /// Brings the lists up to date with what has happened to a file.
+    fn note_state(&mut self, number: usize) {
+        let Some(file) = self.files.get_mut(number) else { return };
+        let put = |list: &mut BTreeSet<usize>, belongs: bool| match belongs {
+            true => list.insert(number),
+            false => list.remove(&number),
+        };
+        put(&mut self.waiting, !file.parcels.is_empty());
+        put(&mut self.unsynced, file.unsynced_since.is_some());
+        let used = std::mem::replace(&mut file.used, self.round);
+        self.open.remove(&(used, number));
+        if file.open.is_some() {
+            self.open.insert((self.round, number));
+        }
+        let has_file = file.bytes > 0 || !file.parcels.is_empty();
+        self.count_host(number, has_file);
+        self.follow_due(number);
+    }
+
+    /// May this host have a file? Those that have one may, also when they
+    /// had it before the daemon started.
+    fn admit_host(&mut self, number: usize, section: &Section) -> bool {
+        let Some(file) = self.files.get(number) else { return false };
+        if file.is_counted || !file.facility.file_per_host {
+            return true;
+        }
+        let owner = owner_of(&section.facility);
+        let hosts = self.hosts.get(&owner).copied().unwrap_or(0);
+        if hosts < self.settings.hosts_max {
+            self.count_host(number, true);
+            return true;
+        }
+        if self.hosts_full.insert(owner) {
+            warn!(
+                "facility {}:{} has files for {hosts} hosts already; messages of more are dropped; \
+                 raise [main] max_hosts, or switch file_per_host off",
+                section.facility.app, section.facility.module,
+            );
+        }
+        false
+    }
+
+    /// Counts a host once as long as it has a file.
+    fn count_host(&mut self, number: usize, has_file: bool) {
+        let Some(file) = self.files.get_mut(number) else { return };
+        if !file.facility.file_per_host || file.is_counted == has_file {
+            return;
+        }
+        file.is_counted = has_file;
+        let hosts = self.hosts.entry(owner_of(&file.facility)).or_default();
+        *hosts = if has_file { *hosts + 1 } else { hosts.saturating_sub(1) };
+    }
+
+    /// Asks when a file is due that has got a new beginning.
+    fn follow_due(&mut self, number: usize) {
+        let Some(file) = self.files.get_mut(number) else { return };
+        if let Some(since) = file.since.take() {
+            file.due = self.due.next_after(&file.facility.rotate, since);
+            self.due.set(number, file.due);
+        } else if file.bytes == 0 {
+            self.due.set(number, None);
+        }
+    }
+
+    /// The number of a file; a new one when it has none.
+    fn number(&mut self, folder: &str, live: &str, owner: &Arc<Facility>) -> usize {
+        let path = format!("{folder}/{live}").into_boxed_str();
+        if let Some(&number) = self.numbers.get(&path) {
+            return number;
+        }
+        let file = LogFile::new(folder, live, Arc::clone(owner));
+        let number = match self.free.pop() {
+            Some(number) => {
+                if let Some(place) = self.files.get_mut(number) {
+                    *place = file;
+                }
+                number
+            }
+            None => {
+                self.files.push(file);
+                self.files.len() - 1
+            }
+        };
+        self.numbers.insert(path, number);
+        number
+    }
+
+    /// A file that is not there any more needs no number.
+    fn forget_if_gone(&mut self, number: usize) {
+        let Some(file) = self.files.get(number).filter(|file| file.is_gone()) else { return };
+        if file.unsynced_since.is_none() {
+            self.numbers.remove(format!("{}/{}", file.folder, file.live).as_str());
+            self.due.set(number, None);
+            self.free.push(number);
+        }
+    }
+}
+
+fn owner_of(facility: &Facility) -> Owner {
+    (facility.app.clone(), facility.module.clone())
+}
