@@ -31,11 +31,17 @@ use crate::limits::{
 };
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
-use crate::pipeline::cold::Bell;
+use crate::pipeline::claims::Claims;
+use crate::pipeline::cold::{Bell, Cold};
 use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
+use crate::pipeline::seal::Sealer;
+use crate::pipeline::seal::compress::Compressor;
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
+
+/// What to look at when a thread cannot be started.
+const NO_THREAD: &str = "cannot start a thread; see the limits of processes (ulimit -u)";
 
 /// How a daemon that ran has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +100,31 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
         min_free: config.main.min_free,
     };
     let disk: Arc<dyn Disk> = Arc::new(log_dir);
-    let table = Arc::new(loaded.table);
+    let table = Arc::new(ArcSwap::from_pointee(loaded.table));
     let bell = Arc::new(Bell::default());
-    let (handover, mut writing) =
-        writer::start(disk, settings, Arc::clone(&table), clock.clone(), Arc::clone(&stats), bell)
-            .context("cannot start a thread; see the limits of processes (ulimit -u)")?;
+    let (handover, mut writing) = writer::start(
+        Arc::clone(&disk),
+        settings,
+        table.load_full(),
+        clock.clone(),
+        Arc::clone(&stats),
+        Arc::clone(&bell),
+    )
+    .context(NO_THREAD)?;
+    let sealer = Sealer {
+        disk,
+        table: Arc::clone(&table),
+        format: config.compressor.format,
+        compressor: Compressor,
+        claims: Claims::new(),
+        stats: Arc::clone(&stats),
+    };
+    let cold = Cold::start(Arc::clone(&bell), sealer).context(NO_THREAD)?;
     let floodgate = handover.floodgate();
     let complaints = Complaints::new(runtime.handle().clone());
     let (stop, stopping) = watch::channel(None);
     let shared = Shared {
-        table: ArcSwap::new(table),
+        table,
         tls: tls.map(ArcSwap::new),
         stats: Arc::clone(&stats),
         complaints: complaints.clone(),
@@ -121,7 +142,8 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
         if args.daemon_child {
             process::say_ready()?;
         }
-        let running = Running { config: &config, args, own_log: &own_log, road: &road };
+        let running =
+            Running { config: &config, args, own_log: &own_log, road: &road, bell: &bell };
         running.obey(&mut signals, &mut writing.gone, |table| handover.reload(table)).await;
         anyhow::Ok(())
     })?;
@@ -133,7 +155,9 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     writing.hurry();
     let _ = stop.send(Some(stopped + DRAIN_TIME_MAX));
     drop((road, handover));
+    bell.end();
     let outcome = wait_for_disk(writing, stopped, &floodgate);
+    cold.wait((stopped + STOP_TIME_MAX).into_std());
     runtime.shutdown_background();
     complaints.sum_up_all();
     info!("stats {stats}");
@@ -185,6 +209,7 @@ struct Running<'a> {
     args: &'a RunArgs,
     own_log: &'a OwnLog,
     road: &'a Arc<Road>,
+    bell: &'a Bell,
 }
 
 impl Running<'_> {
@@ -203,6 +228,7 @@ impl Running<'_> {
                 _ = signals.hang_up.recv() => {
                     self.reload();
                     reload(self.road.shared().table.load_full());
+                    self.bell.ring_for_all();
                 }
                 _ = signals.user_1.recv() => info!("stats {}", self.road.shared().stats),
                 _ = signals.terminate.recv() => return info!("SIGTERM: stopping"),

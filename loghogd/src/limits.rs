@@ -136,6 +136,11 @@ pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.
 pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// The pauses between attempts to seal a segment that could not be; they double.
+pub const SEAL_RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(60);
+
 /// Longest host name, in bytes (RFC 1035 allows 253). A message with a longer
 /// one is refused: `host_too_long`.
 pub const HOST_BYTES_MAX: usize = 255;

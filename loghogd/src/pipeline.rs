@@ -30,6 +30,7 @@
 )]
 
 pub mod accept;
+pub mod claims;
 pub mod cold;
 pub mod decode;
 pub mod gate;
@@ -67,7 +68,7 @@ use crate::stats::{Counter, Stats};
 #[derive(Debug)]
 pub struct Shared {
     /// The facilities in force.
-    pub table: ArcSwap<Table>,
+    pub table: Arc<ArcSwap<Table>>,
     /// The certificates in force, where we listen for TLS.
     pub tls: Option<ArcSwap<ServerConfig>>,
     /// What is counted.

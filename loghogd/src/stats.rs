@@ -39,6 +39,18 @@ counters! {
     Syncs = "syncs",
     /// Live files that became segments.
     FilesTurned = "files_turned",
+    /// Sealed segments that were there at the start and look whole.
+    SegmentsFound = "segments_found",
+    /// Segments that were sealed.
+    SegmentsSealed = "segments_sealed",
+    /// Bytes of these before.
+    SealedPlainBytes = "sealed_plain_bytes",
+    /// Bytes of these after.
+    SealedBytes = "sealed_bytes",
+    /// Attempts to seal a segment that failed and are repeated.
+    SealRetries = "seal_retries",
+    /// Segments that were set aside because they are not whole or cannot be read.
+    SegmentsDamaged = "segments_damaged",
     /// Live files that somebody had moved away or deleted.
     FilesReopened = "files_reopened",
     /// Bytes of torn lines that a kill had left at the end of live files.

@@ -4,14 +4,46 @@
 //! Leaves out: the work itself.
 
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use super::seal::Sealer;
 
 /// Rung by whoever has changed something, heard by one listener a room.
 #[derive(Debug, Default)]
 pub struct Bell {
     rung: Mutex<Rung>,
     changed: Condvar,
+}
+
+/// The threads of the cold half.
+#[derive(Debug)]
+pub struct Cold {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Cold {
+    /// Starts a thread for each room.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(bell: Arc<Bell>, sealer: Sealer) -> io::Result<Cold> {
+        let seal = std::thread::Builder::new().name("seal".into());
+        let seal = seal.spawn(move || sealer.run(&bell))?;
+        Ok(Cold { threads: vec![seal] })
+    }
+
+    /// Waits until they have ended, once the bell has; but no longer than
+    /// until `deadline`: what they leave undone is done after the next start.
+    pub fn wait(self, deadline: Instant) {
+        for thread in self.threads {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
 }
 
 /// Who listens.

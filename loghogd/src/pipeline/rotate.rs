@@ -9,10 +9,12 @@
 //! alarm     wakes the writer then
 //! name      pure: what files are called
 //! turn      the one step: a rename
+//! recover   pure: what a folder says is left to do
 //! ```
 
 pub mod alarm;
 pub mod due;
 pub mod name;
+pub mod recover;
 pub mod schedule;
 pub mod turn;

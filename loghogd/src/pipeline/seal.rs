@@ -1,2 +1,434 @@
-//! stub
+//! Seals segments: compresses them, and publishes what has been read back.
+//! A plain `Segment` -> the same, sealed; what a stop has left -> as if there had been none.
+//! Invariant: at every moment the lines are in the plain file, or in a sealed one that is safe and was compared.
+//! Leaves out: shipping and deletion.
+//!
+//! ```text
+//! X                        plain
+//! X.xz.part                written, synced, read back, compared by length and checksum
+//! X.xz                     renamed; the folder synced; only then X is removed
+//! ```
+//! Each step may be repeated; [`find`](super::rotate::recover::find) tells from
+//! the names how far a segment has come.
+
+pub mod compress;
 pub mod member;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use nix::errno::Errno;
+use tracing::{debug, error, info, warn};
+
+use self::compress::{CompressError, Compressor, digest};
+use super::claims::Claims;
+use super::cold::{Bell, Call, Listener};
+use super::rotate::name::{Damaged, Segment};
+use super::rotate::recover;
+use crate::config::checked::Format;
+use crate::config::facility::Table;
+use crate::disk::{self, Disk, DiskFile};
+use crate::limits::{SEAL_RETRY_MAX, SEAL_RETRY_MIN};
+use crate::stats::{Counter, Stats};
+
+/// What a sealer needs.
+#[derive(Debug)]
+pub struct Sealer {
+    /// Where the segments are.
+    pub disk: Arc<dyn Disk>,
+    /// Whose segments are sealed.
+    pub table: Arc<ArcSwap<Table>>,
+    /// What becomes of them.
+    pub format: Format,
+    /// Does it.
+    pub compressor: Compressor,
+    /// Keeps others from deleting what is being worked on.
+    pub claims: Claims,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+}
+
+/// Segments that wait to be sealed, the oldest first.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: BTreeMap<(Box<str>, Segment), Work>,
+}
+
+#[derive(Debug)]
+struct Work {
+    twins: Vec<Format>,
+    retry: Option<Retry>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+/// How sealing a segment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is sealed.
+    Sealed,
+    /// It is not there any more.
+    Gone,
+    /// It could not be read, and was set aside.
+    SetAside,
+}
+
+/// Why a segment is not sealed yet.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The disk refused something.
+    #[error("{name}: {source}; {}", disk::remedy(source))]
+    Disk {
+        /// The file's name.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What was read back is not what was written.
+    #[error("{name}: what is read back is not what was written; look after the disk")]
+    NotTheSame {
+        /// The file's name.
+        name: String,
+    },
+    /// Somebody writes to a file that should be closed.
+    #[error("{name}: it changes while it is being read; see who writes to it")]
+    Changing {
+        /// The file's name.
+        name: String,
+    },
+    /// The daemon stops.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Sealer {
+    /// Seals what there is to seal, until the bell has ended.
+    pub fn run(&self, bell: &Bell) {
+        let mut queue = Queue::default();
+        let mut call = Some(Call { all: true, ..Call::default() });
+        while let Some(now) = call {
+            self.look(&now, &mut queue);
+            call = match self.seal_next(&mut queue, Instant::now(), &|| !bell.has_ended()) {
+                Some(_) => bell.wait(Listener::Seal, Some(Instant::now())),
+                None => bell.wait(Listener::Seal, queue.next_retry()),
+            };
+        }
+    }
+
+    /// Looks at what stands in the folders, and cleans up after a stop.
+    pub fn look(&self, call: &Call, queue: &mut Queue) {
+        let table = self.table.load();
+        let apps = table.iter().map(|facility| &facility.app);
+        let folders = apps.filter(|app| call.all || call.folders.contains(*app)).cloned();
+        for folder in folders.collect::<std::collections::BTreeSet<_>>() {
+            if let Err(error) = self.look_into(&folder, &table, call.all, queue) {
+                error!(
+                    "cannot look for segments in {}: {error}; {}",
+                    self.shown(&folder, ""),
+                    disk::remedy(&error)
+                );
+            }
+        }
+    }
+
+    fn look_into(
+        &self,
+        folder: &str,
+        table: &Table,
+        thoroughly: bool,
+        queue: &mut Queue,
+    ) -> io::Result<()> {
+        let found = recover::find(&self.disk.names(folder)?);
+        // Nobody but this thread makes unfinished seals, and it makes none now.
+        for name in &found.unfinished {
+            self.disk.remove(folder, name)?;
+            info!("removed {}, a seal that was not finished", self.shown(folder, name));
+        }
+        let ours = |segment: &Segment| table.owner(folder, segment.stem()).is_some();
+        if thoroughly {
+            for segment in found.sealed.iter().filter(|segment| ours(segment)) {
+                self.inspect(folder, segment);
+            }
+        }
+        for (segment, twins) in found.plain {
+            if ours(&segment) {
+                queue.put(folder, segment, twins);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a sealed segment aside that is visibly not whole. What is in it
+    /// is not decoded: that would take long for what is rarely wrong.
+    fn inspect(&self, folder: &str, segment: &Segment) {
+        let Some(format) = segment.format else { return };
+        let name = segment.to_string();
+        let looked =
+            self.disk.open(folder, &name).and_then(|file| compress::looks_whole(&*file, format));
+        match looked {
+            Ok(true) => self.stats.add(Counter::SegmentsFound, 1),
+            Ok(false) => self.set_aside(folder, segment, "it is not whole"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => warn!("cannot look at {}: {error}", self.shown(folder, &name)),
+        }
+    }
+
+    /// Seals the oldest segment that may be tried now. None when there is none.
+    pub fn seal_next(
+        &self,
+        queue: &mut Queue,
+        now: Instant,
+        go_on: &dyn Fn() -> bool,
+    ) -> Option<Result<Outcome, SealError>> {
+        let ((folder, segment), mut work) = queue.take(now)?;
+        let outcome = self.seal(&folder, &segment, &work.twins, go_on);
+        match &outcome {
+            Ok(_) | Err(SealError::Stopped) => {}
+            Err(error) => {
+                self.stats.add(Counter::SealRetries, 1);
+                if work.retry.is_none() {
+                    error!(
+                        "cannot seal {}: {error}; it stays as it is and is tried again",
+                        self.shown(&folder, &segment.to_string())
+                    );
+                }
+                let pause = work.retry.map_or(SEAL_RETRY_MIN, |retry| retry.pause * 2);
+                let pause = pause.min(SEAL_RETRY_MAX);
+                work.retry = Some(Retry { at: now + pause, pause });
+                queue.waiting.insert((folder, segment), work);
+            }
+        }
+        Some(outcome)
+    }
+
+    /// Seals a segment. `twins` are the formats in which there seems to be a
+    /// sealed file of it already.
+    ///
+    /// # Errors
+    /// When the disk refuses; the plain file is still there then.
+    pub fn seal(
+        &self,
+        folder: &str,
+        segment: &Segment,
+        twins: &[Format],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Outcome, SealError> {
+        let _claim = self.claims.claim(folder, segment);
+        let name = segment.to_string();
+        let mut plain = match self.disk.open(folder, &name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Gone),
+            other => other.map_err(|source| failed(&name, source))?,
+        };
+        for &format in twins {
+            if self.is_twin(folder, &mut *plain, segment, format, go_on)? {
+                self.remove_plain(folder, &name)?;
+                return Ok(Outcome::Sealed);
+            }
+            self.set_aside(
+                folder,
+                &segment.sealed(format),
+                "it differs from the plain one beside it",
+            );
+            plain = self.disk.open(folder, &name).map_err(|source| failed(&name, source))?;
+        }
+        let sealed = segment.sealed(self.format);
+        let part = sealed.unfinished();
+        match self.write(folder, &mut *plain, &name, &part, go_on) {
+            Ok(()) => {}
+            Err(Fault::Unreadable(error)) => {
+                self.discard(folder, &part);
+                self.set_aside(folder, segment, &format!("it cannot be read: {error}"));
+                return Ok(Outcome::SetAside);
+            }
+            Err(Fault::Other(error)) => {
+                self.discard(folder, &part);
+                return Err(error);
+            }
+        }
+        let publish = || {
+            self.disk.rename(folder, &part, &sealed.to_string())?;
+            self.disk.sync_folder(folder)
+        };
+        publish().map_err(|source| {
+            self.discard(folder, &part);
+            failed(&part, source)
+        })?;
+        self.remove_plain(folder, &name)?;
+        self.stats.add(Counter::SegmentsSealed, 1);
+        debug!("sealed {}", self.shown(folder, &sealed.to_string()));
+        Ok(Outcome::Sealed)
+    }
+
+    /// Writes the sealed file under its temporary name, and reads it back.
+    fn write(
+        &self,
+        folder: &str,
+        plain: &mut dyn DiskFile,
+        name: &str,
+        part: &str,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), Fault> {
+        let other = |name: &str| {
+            let name = name.to_owned();
+            move |source| Fault::Other(SealError::Disk { name, source })
+        };
+        let facts = plain.facts().map_err(other(name))?;
+        self.disk.remove(folder, part).map_err(other(part))?;
+        let mut out = self.disk.create(folder, part).map_err(other(part))?;
+        let written = match self.compressor.compress(plain, &mut *out, go_on) {
+            Ok(written) => written,
+            Err(CompressError::Stopped) => return Err(Fault::Other(SealError::Stopped)),
+            Err(CompressError::Read(error)) => return Err(Fault::of_reading(name, error)),
+            Err(CompressError::Write(error)) => return Err(other(part)(error)),
+            Err(CompressError::Codec(error)) => return Err(other(part)(io::Error::other(error))),
+        };
+        if written.plain.bytes != facts.bytes || plain.facts().map_err(other(name))? != facts {
+            return Err(Fault::Other(SealError::Changing { name: name.to_owned() }));
+        }
+        out.set_modified(facts.modified).map_err(other(part))?;
+        out.sync().map_err(other(part))?;
+        // What is read back is to come from the disk, not from memory.
+        out.forget();
+        drop(out);
+        let mut back = self.disk.open(folder, part).map_err(other(part))?;
+        match self.compressor.verify(&mut *back, self.format, go_on) {
+            Ok(read) if read == written.plain => {}
+            Err(CompressError::Stopped) => return Err(Fault::Other(SealError::Stopped)),
+            Err(CompressError::Read(error)) => return Err(other(part)(error)),
+            _ => return Err(Fault::Other(SealError::NotTheSame { name: part.to_owned() })),
+        }
+        back.forget();
+        plain.forget();
+        self.stats.add(Counter::SealedPlainBytes, written.plain.bytes);
+        self.stats.add(Counter::SealedBytes, written.sealed_bytes);
+        Ok(())
+    }
+
+    /// Is the sealed file what the plain one is?
+    fn is_twin(
+        &self,
+        folder: &str,
+        plain: &mut dyn DiskFile,
+        segment: &Segment,
+        format: Format,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<bool, SealError> {
+        let name = segment.sealed(format).to_string();
+        let mut sealed = self.disk.open(folder, &name).map_err(|source| failed(&name, source))?;
+        let found = match self.compressor.verify(&mut *sealed, format, go_on) {
+            Ok(found) => found,
+            Err(CompressError::Stopped) => return Err(SealError::Stopped),
+            Err(CompressError::Read(source)) => return Err(failed(&name, source)),
+            Err(_) => return Ok(false),
+        };
+        match digest(plain, go_on) {
+            Ok(expected) => Ok(expected == found),
+            Err(CompressError::Stopped) => Err(SealError::Stopped),
+            // Only the sealed one can still be read: it is whole, and stays.
+            Err(_) => Ok(true),
+        }
+    }
+}
+
+impl Sealer {
+    /// The sealed file is safe: the plain one goes.
+    fn remove_plain(&self, folder: &str, name: &str) -> Result<(), SealError> {
+        let removed = self.disk.remove(folder, name);
+        removed.map_err(|source| failed(name, source))
+    }
+
+    /// Takes a seal that came to nothing away; what remains goes at the next start.
+    fn discard(&self, folder: &str, part: &str) {
+        if let Err(error) = self.disk.remove(folder, part) {
+            warn!("cannot remove {}: {error}", self.shown(folder, part));
+        }
+    }
+
+    /// Gives a file that is damaged a name of its own, so that nothing waits
+    /// for it and nobody takes it for what it is not.
+    fn set_aside(&self, folder: &str, segment: &Segment, reason: &str) {
+        let name = segment.to_string();
+        let shown = self.shown(folder, &name);
+        let mut aside = Some(Damaged::new(segment.clone()));
+        while let Some(damaged) = aside {
+            match self.disk.rename(folder, &name, &damaged.to_string()) {
+                Ok(()) => {
+                    self.stats.add(Counter::SegmentsDamaged, 1);
+                    error!(
+                        "{shown} was set aside as {damaged}: {reason}; see what of it can be saved, \
+                         then delete it"
+                    );
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    aside = damaged.next()
+                }
+                Err(error) => {
+                    error!(
+                        "{shown} is damaged ({reason}) and cannot be set aside: {error}; {}",
+                        disk::remedy(&error)
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    fn shown(&self, folder: &str, name: &str) -> String {
+        self.disk.path().join(folder).join(name).display().to_string()
+    }
+}
+
+impl Queue {
+    /// Adds a segment, unless it waits already.
+    fn put(&mut self, folder: &str, segment: Segment, twins: Vec<Format>) {
+        let key = (folder.into(), segment);
+        self.waiting.entry(key).or_insert(Work { twins, retry: None });
+    }
+
+    fn take(&mut self, now: Instant) -> Option<((Box<str>, Segment), Work)> {
+        let ready = |work: &Work| work.retry.as_ref().is_none_or(|retry| retry.at <= now);
+        let oldest = self.waiting.iter().filter(|(_, work)| ready(work));
+        let key =
+            oldest.min_by_key(|((_, segment), _)| segment.began).map(|(key, _)| key.clone())?;
+        self.waiting.remove_entry(&key)
+    }
+
+    /// When the next segment may be tried again.
+    fn next_retry(&self) -> Option<Instant> {
+        self.waiting.values().filter_map(|work| work.retry.as_ref().map(|retry| retry.at)).min()
+    }
+
+    /// Is there nothing left to seal?
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// What went wrong in writing a sealed file, by blame.
+enum Fault {
+    /// The plain one is damaged.
+    Unreadable(io::Error),
+    Other(SealError),
+}
+
+impl Fault {
+    /// Of a disk that fails we know that trying again does not help.
+    fn of_reading(name: &str, error: io::Error) -> Fault {
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG) => Fault::Unreadable(error),
+            _ => Fault::Other(failed(name, error)),
+        }
+    }
+}
+
+fn failed(name: &str, source: io::Error) -> SealError {
+    SealError::Disk { name: name.to_owned(), source }
+}
