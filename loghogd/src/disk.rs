@@ -12,6 +12,8 @@
 //! the steps before have left.
 
 mod log_dir;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub use log_dir::LogDir;
 
