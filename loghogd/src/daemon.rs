@@ -230,7 +230,10 @@ impl Running<'_> {
                     reload(self.road.shared().table.load_full());
                     self.bell.ring_for_all();
                 }
-                _ = signals.user_1.recv() => info!("stats {}", self.road.shared().stats),
+                _ = signals.user_1.recv() => {
+                    self.road.ask_for_drops();
+                    info!("stats {}", self.road.shared().stats);
+                }
                 _ = signals.terminate.recv() => return info!("SIGTERM: stopping"),
                 _ = signals.interrupt.recv() => return info!("SIGINT: stopping"),
             }
@@ -318,7 +321,9 @@ fn listen(road: &Arc<Road>, sockets: Sockets) -> Result<()> {
     }
     for (socket, buffer_bytes) in sockets.datagrams {
         let address = socket.local_addr()?;
-        tokio::spawn(Arc::clone(road).receive(UdpSocket::from_std(socket)?));
+        let socket = UdpSocket::from_std(socket)?;
+        let drops = road.watch_drops(&socket)?;
+        tokio::spawn(Arc::clone(road).receive(socket, drops));
         info!(
             "listening on {} {address}, {} KiB of buffer",
             Transport::Udp.name(),

@@ -66,6 +66,15 @@ pub const DATAGRAM_BUFFER_BYTES: usize = 65_536;
 /// how much was granted in the start log.
 pub const UDP_BUFFER_BYTES: usize = 32 << 20;
 
+/// How much of the kernel's table of UDP sockets is read, in bytes: a hundred
+/// thousand of them. In a longer one ours may not be found, and drops are
+/// known with the next datagram only.
+pub const SOCKET_TABLE_BYTES_MAX: u64 = 16 << 20;
+
+/// Datagrams that a stop counts as dropped when it has no time to read them:
+/// more than [`UDP_BUFFER_BYTES`] holds.
+pub const UNREAD_DATAGRAMS_MAX: usize = 1 << 17;
+
 /// Connections that may be in their TLS handshake at once. At this limit the
 /// one that has been in it longest is closed: `handshakes_evicted`.
 pub const HANDSHAKES_MAX: usize = 128;

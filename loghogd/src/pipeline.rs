@@ -42,7 +42,7 @@ pub mod seal;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -53,7 +53,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use self::accept::Stream;
-use self::accept::udp::Mailbag;
+use self::accept::udp::{Drops, Mailbag};
 use self::lane::{Done, Lane, Lanes, Pause, Works};
 use self::pending::Pending;
 use self::persist::writer::Handover;
@@ -95,6 +95,8 @@ pub struct Shared {
 pub struct Road {
     shared: Shared,
     lanes: Lanes,
+    /// Of each socket that datagrams come from.
+    drops: Mutex<Vec<Arc<Drops>>>,
 }
 
 impl Road {
@@ -103,7 +105,7 @@ impl Road {
     pub fn new(shared: Shared, lanes: usize) -> Arc<Road> {
         let works = || Works::new(shared.table.load_full(), shared.handover.batch());
         let lanes = Lanes::new((0..lanes).map(|_| works()));
-        Arc::new(Road { shared, lanes })
+        Arc::new(Road { shared, lanes, drops: Mutex::default() })
     }
 
     /// What all connections share.
@@ -302,14 +304,14 @@ impl Road {
     }
 
     /// Receives datagrams until it is time to stop.
-    pub async fn receive(self: Arc<Self>, socket: UdpSocket) {
+    pub async fn receive(self: Arc<Self>, socket: UdpSocket, drops: Arc<Drops>) {
         let mut stop = self.shared.stop.clone();
-        let mut bag = Mailbag::new();
+        let mut bag = Mailbag::new(Arc::clone(&drops));
         let mut works = Works::new(self.shared.table.load_full(), self.shared.handover.batch());
         let mut until: Option<Instant> = None;
         loop {
             match until {
-                Some(until) if Instant::now() >= until => return,
+                Some(until) if Instant::now() >= until => break,
                 Some(_) => {}
                 None => tokio::select! {
                     biased;
@@ -317,11 +319,13 @@ impl Road {
                     _ = socket.readable() => {}
                 },
             }
-            match bag.receive(&socket) {
-                Ok(dropped) => self.count_dropped(&socket, dropped),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && until.is_some() => {
-                    return;
-                }
+            let received = match until {
+                None => bag.receive(&socket),
+                Some(_) => bag.receive_rest(&socket),
+            };
+            match received {
+                Ok(dropped) => self.count_dropped(&drops, dropped),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && until.is_some() => break,
                 // Nothing there, or an ICMP message about something sent,
                 // which we never do.
                 Err(_) => continue,
@@ -350,19 +354,43 @@ impl Road {
             self.shared.handover.hand_over(&mut works.batch).await;
             tokio::task::yield_now().await;
         }
+        let rest = bag.discard_rest(&socket);
+        self.shared.stats.add(Counter::UdpUnreadAtStop, rest.unread as u64);
+        self.count_dropped(&drops, rest.by_kernel);
     }
 
-    fn count_dropped(&self, socket: &UdpSocket, dropped: u32) {
+    /// Counts what the kernel drops on a socket, from now on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn watch_drops(&self, socket: &UdpSocket) -> io::Result<Arc<Drops>> {
+        let drops = Arc::new(Drops::of(socket)?);
+        let mut watched = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.push(Arc::clone(&drops));
+        Ok(drops)
+    }
+
+    /// Asks the kernel what it has dropped, so that the counter is exact now:
+    /// else it learns of drops with the next datagram.
+    pub fn ask_for_drops(&self) {
+        for drops in &*self.drops.lock().unwrap_or_else(PoisonError::into_inner) {
+            match drops.ask() {
+                Ok(dropped) => self.count_dropped(drops, dropped),
+                Err(error) => debug!("udp {}: cannot count drops: {error}", drops.address()),
+            }
+        }
+    }
+
+    fn count_dropped(&self, drops: &Drops, dropped: u32) {
         if dropped > 0 {
             self.shared.stats.add(Counter::UdpDroppedByKernel, dropped.into());
-            if let Ok(here) = socket.local_addr() {
-                self.shared.complaints.complain(here.ip(), Counter::UdpDroppedByKernel, dropped.into(), || {
-                    format!(
-                        "udp {here}: the kernel dropped {dropped} datagrams, its buffer was full; \
-                         raise net.core.rmem_max, or send over TCP"
-                    )
-                });
-            }
+            let (here, counter) = (drops.address(), Counter::UdpDroppedByKernel);
+            self.shared.complaints.complain(here.ip(), counter, dropped.into(), || {
+                format!(
+                    "udp {here}: the kernel dropped {dropped} datagrams, its buffer was full; \
+                     raise net.core.rmem_max, or send over TCP"
+                )
+            });
         }
     }
 

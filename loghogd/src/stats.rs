@@ -115,6 +115,8 @@ counters! {
     ConnectionCut = "connection_cut",
     /// Datagrams that the kernel dropped because its buffer was full.
     UdpDroppedByKernel = "udp_dropped_by_kernel",
+    /// Datagrams that had arrived when a stop had no more time to read them.
+    UdpUnreadAtStop = "udp_unread_at_stop",
     /// Attempts to open or write a file that failed and were repeated.
     WriteRetries = "write_retries",
     /// Times that a file could not be synced: what was written to it in the

@@ -22,17 +22,12 @@ fn datagrams_of_many_senders_arrive_or_are_counted_as_dropped() {
             });
         }
     });
-    // The kernel tells of drops with the next datagram that it delivers.
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let mut asked = 0;
     let stats = wait_until(DEADLINE, "every datagram is accounted for", || {
-        socket.send_to(&frame("plain", "web", "h", "and now?"), address).unwrap();
-        asked += 1;
         let stats = daemon.stats();
         let accounted = stats["frames"] + stats["udp_dropped_by_kernel"];
-        (accounted >= SENDERS * EACH + asked).then_some(stats)
+        (accounted >= SENDERS * EACH).then_some(stats)
     });
-    assert_eq!(stats["frames"] + stats["udp_dropped_by_kernel"], SENDERS * EACH + asked);
+    assert_eq!(stats["frames"] + stats["udp_dropped_by_kernel"], SENDERS * EACH);
     assert_eq!(stats["frames"], stats["records"]);
 
     let stopped = daemon.stop();
@@ -46,8 +41,7 @@ fn datagrams_of_many_senders_arrive_or_are_counted_as_dropped() {
             .collect();
         assert!(numbers.is_sorted_by(|one, next| one < next), "doubled or out of order");
     }
-    let lines = u64::try_from(records.len() + stopped.site.records("plain/web.log").len());
-    assert_eq!(lines.unwrap(), stopped.stats()["lines"]);
+    assert_eq!(u64::try_from(records.len()).unwrap(), stopped.stats()["lines"]);
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Desk<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn it_answers_as_the_real_one_does(calls in calls()) {
