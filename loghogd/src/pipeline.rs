@@ -32,6 +32,8 @@
 pub mod accept;
 pub mod claims;
 pub mod cold;
+#[cfg(test)]
+mod crash_tests;
 pub mod decode;
 pub mod gate;
 mod lane;

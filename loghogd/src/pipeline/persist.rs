@@ -17,11 +17,11 @@
 
 pub mod line;
 pub mod live;
-mod log_file;
+pub(in crate::pipeline) mod log_file;
 mod messages;
 pub mod path;
 mod room;
-mod rounds;
+pub(in crate::pipeline) mod rounds;
 pub mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -26,6 +26,7 @@ use tracing::{debug, error, info, warn};
 use self::compress::{CompressError, Compressor, digest};
 use super::claims::Claims;
 use super::cold::{Bell, Call, Listener};
+use super::persist::live::{Form, mend};
 use super::rotate::name::{Damaged, Segment};
 use super::rotate::recover;
 use crate::config::checked::Format;
@@ -157,10 +158,25 @@ impl Sealer {
                 self.inspect(folder, segment);
             }
         }
-        for (segment, twins) in found.plain {
-            if ours(&segment) {
-                queue.put(folder, segment, twins);
+        for (segment, twins) in found.plain.into_iter().filter(|(segment, _)| ours(segment)) {
+            if thoroughly {
+                self.mend(folder, &segment)?;
             }
+            queue.put(folder, segment, twins);
+        }
+        Ok(())
+    }
+
+    /// A segment that turned just before the power failed may have lost its
+    /// last lines, which were not synced yet, and half of one of them.
+    fn mend(&self, folder: &str, segment: &Segment) -> io::Result<()> {
+        let name = segment.to_string();
+        let mut file = self.disk.open_live(folder, &name)?.file;
+        let torn_bytes = mend(&mut *file, Form::Plain)?;
+        if torn_bytes > 0 {
+            self.stats.add(Counter::TornBytes, torn_bytes);
+            let shown = self.shown(folder, &name);
+            info!("{shown} ended in a torn line of {torn_bytes} bytes; it was cut off");
         }
         Ok(())
     }
@@ -280,6 +296,9 @@ impl Sealer {
             move |source| Fault::Other(SealError::Disk { name, source })
         };
         let facts = plain.facts().map_err(other(name))?;
+        // Or a power failure could take from the plain file what the sealed
+        // one has, and they would seem to differ.
+        plain.sync().map_err(other(name))?;
         self.disk.remove(folder, part).map_err(other(part))?;
         let mut out = self.disk.create(folder, part).map_err(other(part))?;
         let written = match self.compressor.compress(plain, &mut *out, go_on) {

@@ -58,7 +58,7 @@ impl Form {
 ///
 /// # Errors
 /// What the system says.
-pub(super) fn mend(file: &mut dyn DiskFile, form: Form) -> io::Result<u64> {
+pub(in crate::pipeline) fn mend(file: &mut dyn DiskFile, form: Form) -> io::Result<u64> {
     match form {
         Form::Plain => cut_torn_line(file),
         Form::Gzip { .. } => cut_torn_member(file),

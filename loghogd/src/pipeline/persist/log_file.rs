@@ -29,9 +29,9 @@ use crate::stats::{Counter, Stats};
 
 /// Lines on their way to a file, and the room that they take until they are
 /// written.
-pub(super) struct Parcel {
-    pub(super) section: Section,
-    pub(super) _room: Arc<OwnedSemaphorePermit>,
+pub(in crate::pipeline) struct Parcel {
+    pub(in crate::pipeline) section: Section,
+    pub(in crate::pipeline) _room: Arc<OwnedSemaphorePermit>,
 }
 
 /// What a file needs of its surroundings to be written.
@@ -380,6 +380,11 @@ impl LogFile {
         self.cut_back(desk);
         if !self.is_between_messages() {
             return Err(io::Error::other("a message is in it in part, and cannot be cut off"));
+        }
+        if desk.form != Form::Plain {
+            // Of lines a power failure leaves whole ones; half a member would
+            // make a damaged file of the segment.
+            self.sync(desk);
         }
         let began = match (self.began, &self.open) {
             (Some(began), _) => began,

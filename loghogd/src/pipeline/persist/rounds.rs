@@ -47,7 +47,7 @@ pub struct Settings {
 type Owner = (Box<str>, Box<str>);
 
 /// The files of a log folder.
-pub(super) struct Rounds {
+pub(in crate::pipeline) struct Rounds {
     disk: Arc<dyn Disk>,
     settings: Settings,
     clock: Clock,
@@ -66,7 +66,8 @@ pub(super) struct Rounds {
     open: BTreeSet<(u64, usize)>,
     due: DueTimes,
     newest: Newest,
-    /// Folders in which names have changed, and since when.
+    /// Folders in which names have changed, and until when they may stay
+    /// unsynced.
     folders_unsynced: HashMap<Box<str>, Instant>,
     /// By facility with a file for each host: how many have one.
     hosts: HashMap<Owner, usize>,
@@ -75,7 +76,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(
+    pub(in crate::pipeline) fn new(
         disk: Arc<dyn Disk>,
         settings: Settings,
         clock: Clock,
@@ -108,7 +109,7 @@ impl Rounds {
 
     /// Takes over what is on the disk: live files, which may have become due
     /// meanwhile, and the names that are taken.
-    pub(super) fn adopt(&mut self, table: &Table, now: Instant) {
+    pub(in crate::pipeline) fn adopt(&mut self, table: &Table, now: Instant) {
         let apps: BTreeSet<&str> = table.iter().map(|facility| &*facility.app).collect();
         for app in apps {
             if let Err(error) = self.adopt_folder(app, table, now) {
@@ -181,12 +182,11 @@ impl Rounds {
 
     /// Follows these facilities from now on, and closes all files, so that
     /// they may have been moved away.
-    pub(super) fn reload(&mut self, table: &Table, now: Instant) {
+    pub(in crate::pipeline) fn reload(&mut self, table: &Table, now: Instant) {
         self.hosts_full.clear();
         let at = self.clock.now();
         for number in self.numbers.values().copied().collect::<Vec<_>>() {
-            self.with(number, now, |file, desk| file.close(desk));
-            self.note_state(number);
+            self.close(number, now);
             let Some(file) = self.files.get_mut(number) else { continue };
             let stem = file.live.strip_suffix(super::path::LIVE_SUFFIX).unwrap_or(&file.live);
             if let Some(owner) = table.owner(&file.folder, stem) {
@@ -197,11 +197,11 @@ impl Rounds {
                 }
             }
         }
-        self.sync_folders();
+        self.sync_folders(now + self.settings.unsynced_time_max);
     }
 
     /// Takes up a parcel; drops it when its host is one too many.
-    pub(super) fn enqueue(&mut self, parcel: Parcel) {
+    pub(in crate::pipeline) fn enqueue(&mut self, parcel: Parcel) {
         let Parcel { section, .. } = &parcel;
         let number = match self.numbers.get(section.path.as_str()) {
             Some(&number) => number,
@@ -223,7 +223,7 @@ impl Rounds {
 
     /// Does all that is due. In a stop only what waits is written: there is no
     /// time to wait for the disk between two batches.
-    pub(super) fn round(&mut self, now: Instant, stopping: bool) {
+    pub(in crate::pipeline) fn round(&mut self, now: Instant, stopping: bool) {
         self.round += 1;
         let at = self.clock.now();
         if self.due.clock_was_wrong(at) {
@@ -237,7 +237,7 @@ impl Rounds {
     }
 
     /// There is more to do at once.
-    pub(super) fn has_more(&self, now: Instant) -> bool {
+    pub(in crate::pipeline) fn has_more(&self, now: Instant) -> bool {
         let at = self.clock.now();
         self.due.first().is_some_and(|due| due <= at)
             || self
@@ -246,8 +246,20 @@ impl Rounds {
                 .any(|&number| self.files.get(number).is_some_and(|file| file.may_try(now)))
     }
 
+    /// Is everything that was written to a file safe, its name included?
+    #[cfg(test)]
+    pub(in crate::pipeline) fn is_synced(&self, path: &str) -> bool {
+        let file = self.numbers.get(path).and_then(|&number| self.files.get(number));
+        file.is_none_or(|file| {
+            file.unsynced_since.is_none()
+                && !file.name_unsynced
+                && file.parcels.is_empty()
+                && !self.folders_unsynced.contains_key(&file.folder)
+        })
+    }
+
     /// When something is due next that no time of day decides.
-    pub(super) fn next_due(&self, stopping: bool) -> Option<Instant> {
+    pub(in crate::pipeline) fn next_due(&self, stopping: bool) -> Option<Instant> {
         let patience = self.settings.unsynced_time_max;
         let of = |numbers: &BTreeSet<usize>, when: &dyn Fn(&LogFile) -> Option<Instant>| {
             numbers.iter().filter_map(|&number| self.files.get(number).and_then(when)).min()
@@ -255,12 +267,12 @@ impl Rounds {
         let sync = of(&self.unsynced, &|file| file.unsynced_since).map(|since| since + patience);
         let retry =
             of(&self.waiting, &|file| file.trouble.as_ref().map(|trouble| trouble.retry_at));
-        let folder = self.folders_unsynced.values().min().map(|&since| since + patience);
+        let folder = self.folders_unsynced.values().min().copied();
         sync.into_iter().chain(folder).filter(|_| !stopping).chain(retry).min()
     }
 
     /// When the next file turns.
-    pub(super) fn next_turn(&self) -> Option<Timestamp> {
+    pub(in crate::pipeline) fn next_turn(&self) -> Option<Timestamp> {
         self.due.first()
     }
 
@@ -302,7 +314,8 @@ impl Rounds {
         let turned = self.with(number, now, LogFile::turn).unwrap_or(Ok(None));
         if let Some(file) = self.files.get(number) {
             if file.name_unsynced {
-                self.folders_unsynced.entry(file.folder.clone()).or_insert(now);
+                let deadline = now + self.settings.unsynced_time_max;
+                self.folders_unsynced.entry(file.folder.clone()).or_insert(deadline);
             }
             if matches!(turned, Ok(Some(_))) {
                 self.bell.ring_for_segment(&file.folder);
@@ -356,25 +369,34 @@ impl Rounds {
                 self.sync(number, now);
             }
         }
-        if self.folders_unsynced.values().any(|&since| now >= since + patience) {
-            self.sync_folders();
-        }
+        self.sync_folders(now);
     }
 
     fn sync(&mut self, number: usize, now: Instant) {
         self.with(number, now, |file, desk| file.sync(desk));
-        let Some(file) = self.files.get_mut(number) else { return };
-        if std::mem::take(&mut file.name_unsynced) {
-            // A line is only safe when the name of its file is.
-            let folder = file.folder.clone();
-            self.sync_folder(&folder);
-        }
+        self.note_name(number, now);
         self.note_state(number);
         self.forget_if_gone(number);
     }
 
-    fn sync_folders(&mut self) {
-        for folder in self.folders_unsynced.keys().cloned().collect::<Vec<_>>() {
+    fn close(&mut self, number: usize, now: Instant) {
+        self.with(number, now, |file, desk| file.close(desk));
+        self.note_name(number, now);
+        self.note_state(number);
+    }
+
+    /// A line is only safe when the name of its file is. Many files share a
+    /// folder, which is synced once for all of them.
+    fn note_name(&mut self, number: usize, deadline: Instant) {
+        let Some(file) = self.files.get_mut(number) else { return };
+        if std::mem::take(&mut file.name_unsynced) {
+            self.folders_unsynced.insert(file.folder.clone(), deadline);
+        }
+    }
+
+    fn sync_folders(&mut self, now: Instant) {
+        let due = self.folders_unsynced.iter().filter(|&(_, &deadline)| deadline <= now);
+        for folder in due.map(|(folder, _)| folder.clone()).collect::<Vec<_>>() {
             self.sync_folder(&folder);
         }
     }
@@ -399,15 +421,19 @@ impl Rounds {
     }
 
     fn close_oldest(&mut self, now: Instant) {
-        let Some(&(_, number)) = self.open.first() else { return };
-        self.with(number, now, |file, desk| file.close(desk));
-        self.note_state(number);
+        if let Some(&(_, number)) = self.open.first() {
+            self.close(number, now);
+        }
     }
 
     /// Writes what is left as long as a stop may take, says what is lost, and
     /// syncs the rest. Returns how many messages are lost, and tells when all
     /// that could be is written.
-    pub(super) fn end(&mut self, deadline: Instant, written: impl FnOnce(bool)) -> u64 {
+    pub(in crate::pipeline) fn end(
+        &mut self,
+        deadline: Instant,
+        written: impl FnOnce(bool),
+    ) -> u64 {
         loop {
             let now = Instant::now();
             self.write_all(now);
@@ -436,9 +462,9 @@ impl Rounds {
         written(messages_lost == 0);
         let now = Instant::now();
         for number in self.numbers.values().copied().collect::<Vec<_>>() {
-            self.with(number, now, |file, desk| file.close(desk));
+            self.close(number, now);
         }
-        self.sync_folders();
+        self.sync_folders(now + self.settings.unsynced_time_max);
         messages_lost
     }
 
