@@ -41,6 +41,8 @@ mod pending;
 pub mod persist;
 pub mod rotate;
 pub mod seal;
+#[cfg(test)]
+mod year_tests;
 
 use std::io;
 use std::net::SocketAddr;
