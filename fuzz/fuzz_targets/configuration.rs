@@ -20,6 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
                 keeps_its_promises(facility);
                 let found = table.find(&facility.app, &facility.module);
                 assert!(found.is_some_and(|found| std::sync::Arc::ptr_eq(found, facility)));
+                let owner = table.owner(&facility.app, &stem_of_two_dots(facility));
+                assert!(owner.is_some_and(|owner| std::sync::Arc::ptr_eq(owner, facility)));
             }
         }
         Err(problems) => say_where_and_why(&problems),
@@ -53,6 +55,14 @@ fn keeps_its_promises(facility: &Facility) {
         }
         Rotate::Size => assert!(facility.turns_at_bytes().is_some()),
     }
+}
+
+/// The stem of the file of a host that is called `..`.
+fn stem_of_two_dots(facility: &Facility) -> String {
+    let mut path = String::new();
+    live_file(facility, "..", &mut path).expect("two dots are encoded");
+    let (_, name) = path.split_once('/').expect("a folder and a name");
+    name.strip_suffix(".log").expect("the end of a live file").to_owned()
 }
 
 fn say_where_and_why(problems: &[Problem]) {
