@@ -150,6 +150,21 @@ pub const SEAL_RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest of these pauses.
 pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// How many deletions of one trim are logged line by line; of more, only
+/// the sums.
+pub const TRIM_LINES_MAX: usize = 8;
+
+/// When a trim that failed somewhere is repeated.
+pub const TRIM_RETRY: Duration = Duration::from_secs(60);
+
+/// The time during which equal troubles of trimming one folder are said once.
+pub const TRIM_TROUBLE_WINDOW: Duration = Duration::from_secs(600);
+
+/// How long deleted files may go on counting as used room before more are
+/// deleted for `min_free`. btrfs gives room back with its next transaction,
+/// every 30 seconds (btrfs(5), `commit`).
+pub const ROOM_SHOWS_TIME_MAX: Duration = Duration::from_secs(35);
+
 /// Longest host name, in bytes (RFC 1035 allows 253). A message with a longer
 /// one is refused: `host_too_long`.
 pub const HOST_BYTES_MAX: usize = 255;

@@ -41,6 +41,7 @@ mod pending;
 pub mod persist;
 pub mod rotate;
 pub mod seal;
+pub mod trim;
 #[cfg(test)]
 mod year_tests;
 

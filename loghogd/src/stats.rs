@@ -122,6 +122,13 @@ counters! {
     /// Times that a file could not be synced: what was written to it in the
     /// last moments may be lost with the power.
     SyncFailures = "sync_failures",
+    /// Closed segments deleted because a rule asked for it.
+    SegmentsTrimmed = "segments_trimmed",
+    /// What these took on the disk, in bytes.
+    TrimmedBytes = "trimmed_bytes",
+    /// Times that a folder could not be read or synced, or a segment not be
+    /// deleted.
+    TrimFailures = "trim_failures",
     /// Messages given up at the end because their file could not be written.
     LinesLost = "lines_lost",
 }
