@@ -4,12 +4,15 @@
 //! Leaves out: when to be called; what becomes of unfinished and damaged files (`recover`).
 
 mod choose;
+mod error;
 mod list;
+mod room;
 
 pub use choose::{Choice, Closed, Deletion, File, Holding, Reason, choose};
+pub use error::TrimError;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io;
+use std::mem::{self, Discriminant};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,88 +20,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::{info, warn};
 
+use self::room::Room;
 use crate::config::checked::MinFree;
 use crate::config::facility::Table;
 use crate::disk::{Disk, Space};
-use crate::limits::{ROOM_SHOWS_TIME_MAX, TRIM_LINES_MAX, TRIM_RETRY, TRIM_TROUBLE_WINDOW};
+use crate::limits::{TRIM_LINES_MAX, TRIM_RETRY, TRIM_TROUBLE_WINDOW};
 use crate::pipeline::claims::Claims;
 use crate::stats::{Counter, Stats};
-
-/// What keeps a segment that should go, or room from being kept free. The
-/// surroundings' fault: the rest goes on, and it is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum TrimError {
-    /// A folder cannot be read.
-    #[error(
-        "cannot look for surplus segments in {path}: {source}; \
-         let the user of loghogd read and search the folder"
-    )]
-    Unreadable {
-        /// The folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A segment cannot be deleted.
-    #[error(
-        "cannot delete the surplus segment {path}: {source}; \
-         let the user of loghogd write to its folder, or delete the file yourself"
-    )]
-    Undeletable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A folder cannot be synced after deleting.
-    #[error(
-        "cannot sync {path}: {source}; \
-         deleted segments may be there again after a power failure, and are then deleted once more"
-    )]
-    Unsynced {
-        /// The folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The free room is not known.
-    #[error(
-        "cannot find out how much room is free in {path}: {source}; \
-         [main] min_free is without effect meanwhile"
-    )]
-    SpaceUnknown {
-        /// The log folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// No file system of this size can keep so much free.
-    #[error(
-        "[main] min_free asks for {min_free_bytes} bytes, but the file system of {path} has only \
-         {total_bytes} in all; nothing is deleted for it; write a smaller min_free"
-    )]
-    MinFreeTooLarge {
-        /// The log folder.
-        path: PathBuf,
-        /// What is asked for.
-        min_free_bytes: u64,
-        /// What there is.
-        total_bytes: u64,
-    },
-    /// Everything that may be deleted is, and it is not enough.
-    #[error(
-        "only {free_bytes} bytes are free for {path}, [main] min_free asks for {min_free_bytes}, \
-         and there is no segment left that may be deleted; make room on the file system"
-    )]
-    NothingLeft {
-        /// The log folder.
-        path: PathBuf,
-        /// What is free.
-        free_bytes: u64,
-        /// What is asked for.
-        min_free_bytes: u64,
-    },
-}
 
 /// What a trim has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,29 +47,20 @@ pub struct Trimmed {
 /// Keeps the log folder within its rules. One belongs to one log folder.
 #[derive(Debug)]
 pub struct Trimmer {
-    min_free: Option<MinFree>,
+    room: Option<Room>,
     zone: TimeZone,
     stats: Arc<Stats>,
     /// What was said of which folder, and when; the log folder is "".
-    said: HashMap<(Box<str>, std::mem::Discriminant<TrimError>), Timestamp>,
-    /// What was deleted for `min_free` and does not show yet.
-    awaited: Option<Awaited>,
+    said: HashMap<(Box<str>, Discriminant<TrimError>), Timestamp>,
     /// When `max_age` asks for something in which folder.
     due: HashMap<Box<str>, Timestamp>,
-}
-
-/// Room that a file system has not given back yet. Some do so with their next
-/// transaction; to delete more meanwhile would delete everything.
-#[derive(Clone, Copy, Debug)]
-struct Awaited {
-    free_bytes: u64,
-    since: Timestamp,
 }
 
 impl Trimmer {
     /// `zone` is the one that segments are named in.
     pub fn new(min_free: Option<MinFree>, zone: TimeZone, stats: Arc<Stats>) -> Trimmer {
-        Trimmer { min_free, zone, stats, said: HashMap::new(), awaited: None, due: HashMap::new() }
+        let room = min_free.map(Room::new);
+        Trimmer { room, zone, stats, said: HashMap::new(), due: HashMap::new() }
     }
 
     /// Deletes what is surplus at `now` in `folders`, or in those of all
@@ -156,181 +75,141 @@ impl Trimmer {
         now: Timestamp,
         folders: Option<&[Box<str>]>,
     ) -> Trimmed {
-        let room = self.room(disk, now);
-        let shortage_bytes = room.map_or(0, Room::shortage_bytes);
+        let apps: BTreeSet<&str> = table.iter().map(|facility| &*facility.app).collect();
+        self.due.retain(|folder, _| apps.contains(&**folder));
+        let mut pass = Pass { trimmer: self, disk, claims, now, failures: 0 };
+        let shortage_bytes = pass.shortage_bytes();
         let only: Option<HashSet<&str>> = folders
             .filter(|_| shortage_bytes == 0)
             .map(|folders| folders.iter().map(|folder| &**folder).collect());
-        let apps: BTreeSet<&str> = table.iter().map(|facility| &*facility.app).collect();
-        let mut failures = 0;
-        let mut holdings = Vec::new();
-        for folder in apps.iter().filter(|app| only.as_ref().is_none_or(|only| only.contains(*app)))
-        {
-            self.due.remove(*folder);
-            holdings.extend(self.list(disk, table, folder, claims, now, &mut failures));
-        }
+        let wanted = |app: &&str| only.as_ref().is_none_or(|only| only.contains(app));
+        let holdings: Vec<Holding> =
+            apps.into_iter().filter(wanted).flat_map(|folder| pass.list(table, folder)).collect();
         let choice = choose(&holdings, now, shortage_bytes);
-        let done = self.delete(disk, &choice.deletions, claims, now, &mut failures);
+        let done = pass.delete(&choice.deletions);
         done.log();
-        self.stats.add(Counter::SegmentsTrimmed, done.deleted);
-        self.stats.add(Counter::TrimmedBytes, done.deleted_bytes);
-        self.stats.add(Counter::TrimFailures, failures);
-        self.due.retain(|folder, _| apps.contains(&**folder));
+        let (deleted, deleted_bytes) = (done.deleted, done.deleted_bytes);
+        let (space, short_of_room) = pass.look_again(shortage_bytes, deleted_bytes);
+        let failures = pass.failures;
+        for (counter, number) in [
+            (Counter::SegmentsTrimmed, deleted),
+            (Counter::TrimmedBytes, deleted_bytes),
+            (Counter::TrimFailures, failures),
+        ] {
+            self.stats.add(counter, number);
+        }
         self.due.extend(choice.next_due.iter().map(|(folder, due)| ((*folder).into(), *due)));
         let retry = now.checked_add(TRIM_RETRY).ok().filter(|_| failures > 0);
         let next_due = self.due.values().copied().chain(retry).min();
-        let (space, short_of_room) = self.look_again(disk, room, done.deleted_bytes, now);
-        let (deleted, deleted_bytes) = (done.deleted, done.deleted_bytes);
         Trimmed { deleted, deleted_bytes, next_due, space, short_of_room }
     }
+}
 
-    fn list(
-        &mut self,
-        disk: &dyn Disk,
-        table: &Table,
-        folder: &str,
-        claims: &Claims,
-        now: Timestamp,
-        failures: &mut u64,
-    ) -> Vec<Holding> {
-        let mut trouble = None;
-        let listed = list::list(disk, table, folder, claims, &self.zone, &mut trouble);
-        let (holdings, trouble) = match listed {
-            Ok(holdings) => (holdings, trouble),
-            Err(error) => (Vec::new(), Some(error)),
+/// One trim.
+struct Pass<'a> {
+    trimmer: &'a mut Trimmer,
+    disk: &'a dyn Disk,
+    claims: &'a Claims,
+    now: Timestamp,
+    failures: u64,
+}
+
+impl Pass<'_> {
+    /// How much room is missing, in bytes.
+    fn shortage_bytes(&mut self) -> u64 {
+        let Some(room) = &mut self.trimmer.room else { return 0 };
+        let path = self.disk.path().to_owned();
+        let space = match self.disk.space() {
+            Ok(space) => space,
+            Err(source) => {
+                self.fail("", TrimError::SpaceUnknown { path, source });
+                return 0;
+            }
         };
+        room.shortage_bytes(space, self.now).unwrap_or_else(|min_free_bytes| {
+            let total_bytes = space.total_bytes;
+            self.say("", TrimError::MinFreeTooLarge { path, min_free_bytes, total_bytes });
+            0
+        })
+    }
+
+    /// What the facilities have in a folder.
+    fn list(&mut self, table: &Table, folder: &str) -> Vec<Holding> {
+        self.trimmer.due.remove(folder);
+        let mut trouble = None;
+        let zone = &self.trimmer.zone;
+        let listed = list::list(self.disk, table, folder, self.claims, zone, &mut trouble);
+        let holdings = listed.unwrap_or_else(|error| {
+            trouble = Some(error);
+            Vec::new()
+        });
         if let Some(source) = trouble {
-            *failures += 1;
-            self.say(folder, TrimError::Unreadable { path: disk.path().join(folder), source }, now);
+            self.fail(folder, TrimError::Unreadable { path: self.path(folder), source });
         }
         holdings
     }
 
     /// Deletes one after another, then makes that safe.
-    fn delete<'a>(
-        &mut self,
-        disk: &dyn Disk,
-        deletions: &[Deletion<'a>],
-        claims: &Claims,
-        now: Timestamp,
-        failures: &mut u64,
-    ) -> Done<'a> {
+    fn delete<'d>(&mut self, deletions: &[Deletion<'d>]) -> Done<'d> {
         let mut done = Done::default();
         let mut folders = BTreeSet::new();
         for deletion in deletions {
             let (folder, live) = (&*deletion.facility.app, &*deletion.file.live);
             // It took a while to come here.
-            if claims.holds(folder, live, deletion.closed.began) {
+            if self.claims.holds(folder, live, deletion.closed.began) {
                 continue;
             }
             folders.insert(folder);
-            let trouble = deletion.closed.names(live).find_map(|segment| {
+            let refused = deletion.closed.names(live).find_map(|segment| {
                 let name = segment.to_string();
-                let source = disk.remove(folder, &name).err()?;
-                Some(TrimError::Undeletable { path: disk.path().join(folder).join(name), source })
+                let source = self.disk.remove(folder, &name).err()?;
+                Some(TrimError::Undeletable { path: self.path(folder).join(name), source })
             });
-            match trouble {
+            match refused {
                 None => done.add(*deletion),
-                Some(error) => {
-                    *failures += 1;
-                    self.say(folder, error, now);
-                }
+                Some(error) => self.fail(folder, error),
             }
         }
         for folder in folders {
-            if let Err(source) = disk.sync_folder(folder) {
-                *failures += 1;
-                self.say(
-                    folder,
-                    TrimError::Unsynced { path: disk.path().join(folder), source },
-                    now,
-                );
+            if let Err(source) = self.disk.sync_folder(folder) {
+                self.fail(folder, TrimError::Unsynced { path: self.path(folder), source });
             }
         }
         done
     }
 
-    /// The room there is, and what is asked for.
-    fn room(&mut self, disk: &dyn Disk, now: Timestamp) -> Option<Room> {
-        let min_free = self.min_free?;
-        let path = || disk.path().to_owned();
-        let space = match disk.space() {
-            Ok(space) => space,
-            Err(source) => {
-                self.stats.add(Counter::TrimFailures, 1);
-                self.say("", TrimError::SpaceUnknown { path: path(), source }, now);
-                return None;
-            }
-        };
-        let (min_free_bytes, total_bytes) =
-            (min_free.bytes_of(space.total_bytes), space.total_bytes);
-        if min_free_bytes >= total_bytes {
-            self.say(
-                "",
-                TrimError::MinFreeTooLarge { path: path(), min_free_bytes, total_bytes },
-                now,
-            );
-            return None;
+    /// The room there is now, and whether it is less than asked for.
+    fn look_again(&mut self, shortage_bytes: u64, deleted_bytes: u64) -> (Option<Space>, bool) {
+        let Ok(space) = self.disk.space() else { return (None, false) };
+        let Some(room) = &mut self.trimmer.room else { return (Some(space), false) };
+        room.note_deleted(deleted_bytes, space, self.now);
+        let short_of_room = room.shortage_bytes(space, self.now).is_ok_and(|bytes| bytes > 0);
+        if short_of_room && deleted_bytes < shortage_bytes {
+            let (path, min_free) = (self.disk.path().to_owned(), room.min_free());
+            let free_bytes = space.free_bytes;
+            self.say("", TrimError::NothingLeft { path, free_bytes, min_free });
         }
-        let is_awaited = |awaited: &Awaited| {
-            let waited = now.duration_since(awaited.since).unsigned_abs();
-            waited < ROOM_SHOWS_TIME_MAX && space.free_bytes < awaited.free_bytes
-        };
-        self.awaited = self.awaited.filter(is_awaited);
-        let awaited_bytes = self.awaited.map_or(0, |awaited| awaited.free_bytes);
-        Some(Room { free_bytes: space.free_bytes.max(awaited_bytes), min_free_bytes })
+        (Some(space), short_of_room)
     }
 
-    /// The room after deleting, and whether it is less than asked for.
-    fn look_again(
-        &mut self,
-        disk: &dyn Disk,
-        before: Option<Room>,
-        deleted_bytes: u64,
-        now: Timestamp,
-    ) -> (Option<Space>, bool) {
-        let space = disk.space().ok();
-        let (Some(before), Some(after)) = (before, space) else { return (space, false) };
-        let expected = before.free_bytes.saturating_add(deleted_bytes);
-        // Others write meanwhile, so half of it is enough to believe the rest.
-        let shows = after.free_bytes >= expected - deleted_bytes / 2;
-        if before.shortage_bytes() > 0 && deleted_bytes > 0 && !shows {
-            self.awaited = Some(Awaited { free_bytes: expected, since: now });
-        }
-        let free_bytes = match self.awaited {
-            Some(awaited) => after.free_bytes.max(awaited.free_bytes),
-            None => after.free_bytes,
-        };
-        let min_free_bytes = before.min_free_bytes;
-        let short_of_room = free_bytes < min_free_bytes;
-        if short_of_room && expected < min_free_bytes {
-            let path = disk.path().to_owned();
-            self.say("", TrimError::NothingLeft { path, free_bytes, min_free_bytes }, now);
-        }
-        (space, short_of_room)
+    fn path(&self, folder: &str) -> PathBuf {
+        self.disk.path().join(folder)
+    }
+
+    /// Counts an error, and logs it.
+    fn fail(&mut self, folder: &str, error: TrimError) {
+        self.failures += 1;
+        self.say(folder, error);
     }
 
     /// Logs an error, unless it was logged of this folder lately.
-    fn say(&mut self, folder: &str, error: TrimError, now: Timestamp) {
-        self.said.retain(|_, at| now.duration_since(*at).unsigned_abs() < TRIM_TROUBLE_WINDOW);
-        let about = (folder.into(), std::mem::discriminant(&error));
-        if self.said.insert(about, now).is_none() {
+    fn say(&mut self, folder: &str, error: TrimError) {
+        let (said, now) = (&mut self.trimmer.said, self.now);
+        said.retain(|_, at| now.duration_since(*at).unsigned_abs() < TRIM_TROUBLE_WINDOW);
+        said.entry((folder.into(), mem::discriminant(&error))).or_insert_with(|| {
             warn!("{error}");
-        }
-    }
-}
-
-/// The room on the disk, as far as it is to be kept.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    /// With what is on its way to become free.
-    free_bytes: u64,
-    min_free_bytes: u64,
-}
-
-impl Room {
-    fn shortage_bytes(self) -> u64 {
-        self.min_free_bytes.saturating_sub(self.free_bytes)
+            now
+        });
     }
 }
 
