@@ -37,6 +37,7 @@ use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::seal::compress::Compressor;
+use crate::pipeline::trim::Trimmer;
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
 
@@ -119,7 +120,8 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
         claims: Claims::new(),
         stats: Arc::clone(&stats),
     };
-    let cold = Cold::start(Arc::clone(&bell), sealer).context(NO_THREAD)?;
+    let trimmer = Trimmer::new(config.main.min_free, clock.zone().clone(), Arc::clone(&stats));
+    let cold = Cold::start(&bell, sealer, trimmer, clock.clone()).context(NO_THREAD)?;
     let floodgate = handover.floodgate();
     let complaints = Complaints::new(runtime.handle().clone());
     let (stop, stopping) = watch::channel(None);

@@ -165,6 +165,11 @@ pub const TRIM_TROUBLE_WINDOW: Duration = Duration::from_secs(600);
 /// every 30 seconds (btrfs(5), `commit`).
 pub const ROOM_SHOWS_TIME_MAX: Duration = Duration::from_secs(35);
 
+/// The shortest time between two looks for what has become too old.
+pub const TRIM_PAUSE: Duration = Duration::from_secs(1);
+/// The longest; what is due later is looked for then.
+pub const TRIM_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Longest host name, in bytes (RFC 1035 allows 253). A message with a longer
 /// one is refused: `host_too_long`.
 pub const HOST_BYTES_MAX: usize = 255;

@@ -31,6 +31,7 @@ use super::persist::{Batch, Spares};
 use super::rotate::name::Name;
 use super::seal::compress::Compressor;
 use super::seal::{Queue, Sealer};
+use super::trim::Trimmer;
 use crate::clock::Clock;
 use crate::config::checked::Format;
 use crate::config::{self, Table};
@@ -82,6 +83,7 @@ struct Process {
     rounds: Rounds,
     sealer: Arc<Sealer>,
     queue: Queue,
+    trimmer: Trimmer,
     spares: Arc<Spares>,
     room: Arc<Semaphore>,
 }
@@ -130,10 +132,11 @@ impl Process {
             format: Format::Gzip,
             compressor: Compressor,
             claims: Claims::new(),
-            stats,
+            stats: Arc::clone(&stats),
         });
-        let room = Arc::new(Semaphore::new(1 << 20));
-        Process { disk, clock, now, table, rounds, sealer, queue: Queue::default(), spares, room }
+        let trimmer = Trimmer::new(None, clock.zone().clone(), stats);
+        let (queue, room) = (Queue::default(), Arc::new(Semaphore::new(1 << 20)));
+        Process { disk, clock, now, table, rounds, sealer, queue, trimmer, spares, room }
     }
 
     fn act(&mut self, action: &Action, sent: &mut [Sent; APPS.len()]) {
@@ -204,7 +207,10 @@ impl Process {
         self.sealer.look(&Call { folders, room: false, all }, &mut self.queue);
     }
 
-    fn trim(&mut self) {}
+    fn trim(&mut self) {
+        let at = self.clock.now();
+        self.trimmer.trim(&self.disk, &self.table, &self.sealer.claims, at, None);
+    }
 }
 
 /// Seals one segment; what happens meanwhile happens between two of its steps.
