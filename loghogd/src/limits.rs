@@ -23,6 +23,18 @@ pub const LINE_BYTES_MAX: usize = 4 * (wire::limits::FRAME_BYTES_MAX as usize) +
 /// senders wait and the kernel's UDP buffers fill; nothing else is dropped.
 pub const QUEUE_BYTES_MAX: usize = 6 << 20;
 
+/// Of these, what a file that refuses may take, in bytes. Beyond it those who
+/// send to it wait, and others go on.
+pub const REFUSED_FILE_BYTES_MAX: usize = 256 << 10;
+
+/// Of these, what all files together that refuse may take, in bytes. Beyond it
+/// those who send to any of them wait.
+pub const REFUSED_BYTES_MAX: usize = QUEUE_BYTES_MAX / 2;
+
+/// What connections that wait for a file may keep of what they have sent, in
+/// bytes. Beyond it they keep their lane, and others wait as well.
+pub const HELD_BYTES_MAX: usize = 4 << 20;
+
 /// The smallest part of [`QUEUE_BYTES_MAX`] that a batch takes, so that their
 /// number is bounded too.
 pub const QUEUE_BYTES_A_BATCH_MIN: usize = 4 << 10;
@@ -207,6 +219,8 @@ pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
 pub const AUTHORITY_WARNING_DAYS: i64 = 180;
 
 const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX <= QUEUE_BYTES_MAX);
+const _: () = assert!(REFUSED_FILE_BYTES_MAX <= REFUSED_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES <= HELD_BYTES_MAX);
 const _: () = assert!(PENDING_BYTES_MOVED_MAX < CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= TURN_BYTES_MAX);
 const _: () = assert!(

@@ -53,14 +53,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
 use self::accept::Stream;
 use self::accept::udp::{Drops, Mailbag};
-use self::lane::{Done, Lane, Lanes, Pause, Works};
+use self::lane::{Done, Lane, Lanes, Pause, Taken, Works};
 use self::pending::Pending;
+use self::persist::held::Hold;
 use self::persist::writer::Handover;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
@@ -197,6 +198,7 @@ impl Road {
                         stop = stop.wait_for(Option::is_some) => until = end_of_reading(stop.as_deref()),
                     }
                 }
+                Ok(Turn::Held(hold, _kept)) => hold.over().await,
                 Ok(Turn::Ended) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if until.is_some() && !stream.has_more() {
@@ -243,7 +245,7 @@ impl Road {
         let Lane { buffer, works } = &mut *taken.lane;
         let carried = if pending.has_whole_frames() {
             let carried = self.carry(works, pending.bytes(), peer, seat).await;
-            pending.consume(carried.bytes, carried.pause == Pause::Turn);
+            pending.consume(carried.bytes, carried.pause.leaves_frames());
             carried
         } else if pending.is_long() {
             // A long frame grows where it is, by what it lacks and no more.
@@ -256,7 +258,7 @@ impl Road {
                 bytes => pending.advance(bytes),
             }
             let carried = self.carry(works, pending.bytes(), peer, seat).await;
-            pending.consume(carried.bytes, carried.pause == Pause::Turn);
+            pending.consume(carried.bytes, carried.pause.leaves_frames());
             carried
         } else {
             let start = pending.bytes().len();
@@ -269,11 +271,15 @@ impl Road {
             };
             let chunk = buffer.get(..end).unwrap_or_default();
             let carried = self.carry(works, chunk, peer, seat).await;
-            pending
-                .keep(chunk.get(carried.bytes..).unwrap_or_default(), carried.pause == Pause::Turn);
+            let rest = chunk.get(carried.bytes..).unwrap_or_default();
+            pending.keep(rest, carried.pause.leaves_frames());
             carried
         };
         seat.heard(carried.bytes > 0);
+        if let Some(hold) = works.take_hold() {
+            seat.set_pending(0);
+            return Ok(wait_for(hold, taken, pending.capacity()).await);
+        }
         Ok(match carried.pause {
             Pause::Broken => {
                 pending.keep(&[], false);
@@ -421,12 +427,26 @@ impl Road {
     }
 }
 
+/// What has been read is for a file that refuses. It is kept, and counts
+/// against none of the limits at which a connection has to go. When those who
+/// wait keep too much already, this one keeps its lane as well.
+async fn wait_for(hold: Hold, lane: Taken<'_>, bytes: usize) -> Turn {
+    if let Some(kept) = hold.keep(bytes) {
+        return Turn::Held(hold, kept);
+    }
+    hold.over().await;
+    drop(lane);
+    Turn::Carried
+}
+
 /// How a turn went.
 enum Turn {
     /// Something was carried on; there may be more.
     Carried,
     /// The same, and among it were payloads that cost far more than they weigh.
     Bombed,
+    /// What was read waits for a file, and has its room meanwhile.
+    Held(Hold, OwnedSemaphorePermit),
     /// There is nothing more to come, or nothing that can be understood.
     Ended,
 }

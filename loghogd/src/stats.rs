@@ -117,6 +117,8 @@ counters! {
     UdpDroppedByKernel = "udp_dropped_by_kernel",
     /// Datagrams that had arrived when a stop had no more time to read them.
     UdpUnreadAtStop = "udp_unread_at_stop",
+    /// Datagrams dropped because their file could not be written at that time.
+    UdpDroppedHeld = "udp_dropped_held",
     /// Attempts to open or write a file that failed and were repeated.
     WriteRetries = "write_retries",
     /// Times that a file could not be synced: what was written to it in the

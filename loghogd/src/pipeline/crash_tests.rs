@@ -26,7 +26,7 @@ use super::cold::{Bell, Call};
 use super::gate::Admitted;
 use super::persist::live::Form;
 use super::persist::log_file::Parcel;
-use super::persist::rounds::{Rounds, Settings};
+use super::persist::rounds::{Rounds, Settings, Shelf};
 use super::persist::{Batch, Spares};
 use super::rotate::name::Name;
 use super::seal::compress::Compressor;
@@ -122,7 +122,7 @@ impl Process {
             settings,
             clock.clone(),
             Arc::clone(&stats),
-            Arc::clone(&spares),
+            Shelf { spares: Arc::clone(&spares), held: Arc::default() },
             bell,
         );
         rounds.adopt(&table, now);
@@ -157,7 +157,7 @@ impl Process {
 
     fn send(&mut self, app: usize, messages: u8, sent: &mut Sent) {
         let facility = self.table.find(APPS[app], "").unwrap();
-        let mut batch = Batch::new(Arc::clone(&self.spares));
+        let mut batch = Batch::new(Arc::clone(&self.spares), Arc::default());
         for _ in 0..messages {
             let number = sent.messages.len();
             let body = match number % 5 {

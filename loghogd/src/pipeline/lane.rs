@@ -10,7 +10,8 @@ use wire::frame::{self, Frame, Next};
 
 use super::decode::{DecodeError, Decoder};
 use super::gate::{Gate, GateError};
-use super::persist::{Batch, PersistError};
+use super::persist::held::Hold;
+use super::persist::{Batch, PersistError, Pushed};
 use crate::clock::Stamp;
 use crate::config::facility::Table;
 use crate::limits::{CHUNK_BYTES, TURN_BYTES_MAX};
@@ -65,6 +66,8 @@ pub(super) struct Works {
     gate: Gate,
     pub(super) batch: Batch,
     done: Done,
+    /// Of the file that the frame at hand waits for.
+    hold: Option<Hold>,
 }
 
 /// What was done since it was last asked.
@@ -100,14 +103,23 @@ pub(super) enum Pause {
     BatchFull,
     /// It is somebody else's turn; there may be more whole frames.
     Turn,
+    /// The next frame is for a file that refuses: see [`Works::take_hold`].
+    Held,
     /// The rest can never be a frame, nor can what may follow it.
     Broken,
+}
+
+impl Pause {
+    /// Can what is left be carried on without reading more?
+    pub(super) fn leaves_frames(self) -> bool {
+        matches!(self, Pause::Turn | Pause::Held)
+    }
 }
 
 impl Works {
     pub(super) fn new(table: Arc<Table>, batch: Batch) -> Works {
         let (decoder, gate) = (Decoder::default(), Gate::new(table));
-        Works { decoder, gate, batch, done: Done::default() }
+        Works { decoder, gate, batch, done: Done::default(), hold: None }
     }
 
     /// Follows these facilities from now on.
@@ -134,8 +146,12 @@ impl Works {
             match frame::next(bytes.get(consumed..).unwrap_or(&[]), payload_bytes_max) {
                 Ok(Next::More { .. }) => return (consumed, Pause::More),
                 Ok(Next::Frame(frame)) => {
+                    let inflated_bytes = self.step(&frame, stamp, payload_bytes_max);
+                    if self.hold.is_some() {
+                        return (consumed, Pause::Held);
+                    }
                     consumed += frame.bytes;
-                    turn_bytes += frame.bytes + self.step(&frame, stamp, payload_bytes_max);
+                    turn_bytes += frame.bytes + inflated_bytes;
                 }
                 Err(error) => {
                     self.refuse(DecodeError::from(error).into());
@@ -145,8 +161,8 @@ impl Works {
         }
     }
 
-    /// Carries the one frame of a datagram. Returns how many bytes were read
-    /// and inflated for it.
+    /// Carries the one frame of a datagram, which is dropped when its file
+    /// refuses. Returns how many bytes were read and inflated for it.
     pub(super) fn carry_datagram(
         &mut self,
         datagram: &[u8],
@@ -155,7 +171,14 @@ impl Works {
         payload_bytes_max: u32,
     ) -> usize {
         match frame::datagram(datagram, datagram_bytes_max) {
-            Ok(frame) => datagram.len() + self.step(&frame, stamp, payload_bytes_max),
+            Ok(frame) => {
+                let inflated_bytes = self.step(&frame, stamp, payload_bytes_max);
+                if self.hold.take().is_some() {
+                    self.done.frames += 1;
+                    self.refuse(Refusal::Held);
+                }
+                datagram.len() + inflated_bytes
+            }
             Err(error) => {
                 self.refuse(DecodeError::from(error).into());
                 datagram.len()
@@ -166,6 +189,11 @@ impl Works {
     /// Has something been refused since it was last asked?
     pub(super) fn has_refused(&self) -> bool {
         !self.done.refused.is_empty()
+    }
+
+    /// Why carrying has stopped, when that was because of a file.
+    pub(super) fn take_hold(&mut self) -> Option<Hold> {
+        self.hold.take()
     }
 
     /// What was done since it was last asked.
@@ -185,7 +213,13 @@ impl Works {
             payload_bytes_max,
         );
         match outcome {
-            Ok(records) => self.done.records += records,
+            Ok(Carried::Nothing) => {}
+            Ok(Carried::Record(Pushed::Taken)) => self.done.records += 1,
+            // As if nobody had looked at it yet.
+            Ok(Carried::Record(Pushed::Held(hold))) => {
+                self.done.frames -= 1;
+                self.hold = Some(hold);
+            }
             Err(error) => self.refuse(error),
         }
         if frame.flags.is_zlib() { self.decoder.inflated_bytes() } else { 0 }
@@ -211,12 +245,19 @@ fn carry_frame(
     frame: &Frame<'_>,
     stamp: &Stamp,
     payload_bytes_max: u32,
-) -> Result<u64, Refusal> {
+) -> Result<Carried, Refusal> {
     let payload_bytes_max = usize::try_from(payload_bytes_max).unwrap_or(usize::MAX);
-    let Some(record) = decoder.record(frame, payload_bytes_max)? else { return Ok(0) };
+    let Some(record) = decoder.record(frame, payload_bytes_max)? else {
+        return Ok(Carried::Nothing);
+    };
     let admitted = gate.admit(record)?;
-    batch.push(stamp, &admitted)?;
-    Ok(1)
+    Ok(Carried::Record(batch.push(stamp, &admitted)?))
+}
+
+/// What was in a frame that nobody refused.
+enum Carried {
+    Nothing,
+    Record(Pushed),
 }
 
 /// Why a frame has no line: the refusal of one of the rooms.
@@ -228,6 +269,9 @@ enum Refusal {
     Gate(#[from] GateError),
     #[error(transparent)]
     Persist(#[from] PersistError),
+    /// Of a datagram only; a stream is held back.
+    #[error("its file cannot be written now; over TCP it would wait")]
+    Held,
 }
 
 impl Refusal {
@@ -236,6 +280,7 @@ impl Refusal {
             Refusal::Decode(error) => error.counter(),
             Refusal::Gate(error) => error.counter(),
             Refusal::Persist(error) => error.counter(),
+            Refusal::Held => Counter::UdpDroppedHeld,
         }
     }
 }

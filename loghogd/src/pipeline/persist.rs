@@ -12,9 +12,11 @@
 //! log_file one of them
 //! live     what stands in a live file; what a kill has left at its end
 //! messages where messages end
+//! held     files that refuse, whose senders wait
 //! room     what has to stay free on the file system
 //! ```
 
+pub mod held;
 pub mod line;
 pub mod live;
 pub(in crate::pipeline) mod log_file;
@@ -28,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use self::held::{Held, Hold};
 use crate::clock::Stamp;
 use crate::config::facility::Facility;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX};
@@ -69,6 +72,16 @@ pub struct Batch {
     sections: Vec<Section>,
     bytes: usize,
     spares: Arc<Spares>,
+    held: Arc<Held>,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub enum Pushed {
+    /// Its lines are in the batch.
+    Taken,
+    /// Its file refuses: nothing was done, and its sender has to wait.
+    Held(Hold),
 }
 
 /// The lines for one file.
@@ -90,15 +103,15 @@ pub struct Section {
 
 impl Batch {
     /// An empty batch, which takes its buffers from `spares`.
-    pub fn new(spares: Arc<Spares>) -> Batch {
-        Batch { sections: Vec::new(), bytes: 0, spares }
+    pub fn new(spares: Arc<Spares>, held: Arc<Held>) -> Batch {
+        Batch { sections: Vec::new(), bytes: 0, spares, held }
     }
 
     /// Appends the lines of one message.
     ///
     /// # Errors
     /// When its host's name is no good. The batch is then as before.
-    pub fn push(&mut self, stamp: &Stamp, admitted: &Admitted<'_>) -> Result<(), PersistError> {
+    pub fn push(&mut self, stamp: &Stamp, admitted: &Admitted<'_>) -> Result<Pushed, PersistError> {
         let (host, body) = (admitted.record.hostname, admitted.record.body);
         if host.len() > HOST_BYTES_MAX {
             return Err(PersistError::HostTooLong { bytes: host.len() });
@@ -112,11 +125,14 @@ impl Batch {
             Some(section) => self.bytes += section.write(stamp, host, body),
             None => {
                 let mut section = self.begin(admitted.facility, key, stamp)?;
+                if let Some(hold) = self.held.find(&section.path) {
+                    return Ok(Pushed::Held(hold));
+                }
                 self.bytes += section.write(stamp, host, body);
                 self.sections.push(section);
             }
         }
-        Ok(())
+        Ok(Pushed::Taken)
     }
 
     /// Is it time to hand it on?

@@ -19,7 +19,7 @@ use super::cold::Bell;
 use super::gate::Admitted;
 use super::persist::live::Form;
 use super::persist::log_file::Parcel;
-use super::persist::rounds::{Rounds, Settings};
+use super::persist::rounds::{Rounds, Settings, Shelf};
 use super::persist::{Batch, Spares};
 use super::rotate::name::Name;
 use crate::clock::Clock;
@@ -140,14 +140,14 @@ fn a_year_in_paris_turns_exactly_when_the_calendar_says() {
         settings,
         clock.clone(),
         Arc::clone(&stats),
-        Arc::clone(&spares),
+        Shelf { spares: Arc::clone(&spares), held: Arc::default() },
         Arc::new(Bell::default()),
     );
     rounds.adopt(&table, now);
     let room = Arc::new(Semaphore::new(1 << 20));
     let mut send = |rounds: &mut Rounds, app: &str| {
         let facility = table.find(app, "").unwrap();
-        let mut batch = Batch::new(Arc::clone(&spares));
+        let mut batch = Batch::new(Arc::clone(&spares), Arc::default());
         let (stamp, nsecs, signature) = (0, 0, None);
         let record =
             Record { app_id: app, module: "", hostname: "h", body: "x", stamp, nsecs, signature };

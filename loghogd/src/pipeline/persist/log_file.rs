@@ -492,6 +492,11 @@ impl LogFile {
         self.open = None;
     }
 
+    /// Memory of what waits.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.parcels.iter().map(|parcel| parcel.section.bytes.capacity()).sum()
+    }
+
     /// Of what waits, so many messages are in the file already: those at the
     /// front of a parcel that was cut short.
     pub(super) fn messages_ahead(&self) -> u64 {

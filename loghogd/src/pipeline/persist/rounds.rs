@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use tracing::{error, warn};
 
+use super::held::Held;
 use super::live::Form;
 use super::log_file::{Desk, LogFile, Parcel};
 use super::room::Room;
@@ -19,7 +20,9 @@ use super::{Section, Spares};
 use crate::clock::Clock;
 use crate::config::facility::{Facility, Table};
 use crate::disk::{self, Disk};
-use crate::limits::{TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX, WRITE_RETRY_MAX};
+use crate::limits::{
+    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX, WRITE_RETRY_MAX,
+};
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::due::DueTimes;
 use crate::pipeline::rotate::name::Name;
@@ -43,6 +46,14 @@ pub struct Settings {
     pub min_free: Option<crate::config::checked::MinFree>,
 }
 
+/// What goes back from the disk to those who write: buffers, and word of
+/// files that refuse.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct Shelf {
+    pub(in crate::pipeline) spares: Arc<Spares>,
+    pub(in crate::pipeline) held: Arc<Held>,
+}
+
 /// The facility of a file, as a key: application and module.
 type Owner = (Box<str>, Box<str>);
 
@@ -53,6 +64,7 @@ pub(in crate::pipeline) struct Rounds {
     clock: Clock,
     stats: Arc<Stats>,
     spares: Arc<Spares>,
+    held: Arc<Held>,
     bell: Arc<Bell>,
     room: Room,
     files: Vec<LogFile>,
@@ -62,6 +74,8 @@ pub(in crate::pipeline) struct Rounds {
     /// Those with something to write, and those with something to sync.
     waiting: BTreeSet<usize>,
     unsynced: BTreeSet<usize>,
+    /// Those whose senders wait.
+    held_back: BTreeSet<usize>,
     /// Those that are open, the one not used for the longest time first.
     open: BTreeSet<(u64, usize)>,
     due: DueTimes,
@@ -81,7 +95,7 @@ impl Rounds {
         settings: Settings,
         clock: Clock,
         stats: Arc<Stats>,
-        spares: Arc<Spares>,
+        shelf: Shelf,
         bell: Arc<Bell>,
     ) -> Rounds {
         Rounds {
@@ -91,13 +105,15 @@ impl Rounds {
             settings,
             clock,
             stats,
-            spares,
+            spares: shelf.spares,
+            held: shelf.held,
             bell,
             files: Vec::new(),
             free: Vec::new(),
             numbers: HashMap::new(),
             waiting: BTreeSet::new(),
             unsynced: BTreeSet::new(),
+            held_back: BTreeSet::new(),
             open: BTreeSet::new(),
             newest: Newest::default(),
             folders_unsynced: HashMap::new(),
@@ -229,7 +245,7 @@ impl Rounds {
         if self.due.clock_was_wrong(at) {
             self.restart_due_times(at);
         }
-        self.write_all(now);
+        self.write_all(now, stopping);
         if !stopping {
             self.turn_due(at, now);
             self.sync_due(now);
@@ -277,7 +293,7 @@ impl Rounds {
     }
 
     /// Writes all that waits and may be tried.
-    pub(super) fn write_all(&mut self, now: Instant) {
+    pub(super) fn write_all(&mut self, now: Instant, stopping: bool) {
         if self.waiting.is_empty() {
             return;
         }
@@ -297,6 +313,33 @@ impl Rounds {
             self.note_state(number);
             self.close_surplus(now);
         }
+        self.hold_back(stopping);
+    }
+
+    /// Lets those wait who send to files that refuse and have much waiting
+    /// already, so that there is room for the lines of others.
+    fn hold_back(&mut self, stopping: bool) {
+        let refusing = |&number: &usize| {
+            let file = self.files.get(number)?;
+            Some((number, file, file.waiting_bytes())).filter(|_| file.trouble.is_some())
+        };
+        let refusing: Vec<_> = self.waiting.iter().filter_map(refusing).collect();
+        let all: usize = refusing.iter().map(|(_, _, bytes)| bytes).sum();
+        for (number, file, bytes) in refusing {
+            if !stopping && (bytes > REFUSED_FILE_BYTES_MAX || all > REFUSED_BYTES_MAX) {
+                self.held.hold(&format!("{}/{}", file.folder, file.live));
+                self.held_back.insert(number);
+            }
+        }
+        let (files, held) = (&self.files, &self.held);
+        self.held_back.retain(|&number| {
+            let Some(file) = files.get(number) else { return false };
+            let stays = !stopping && file.trouble.is_some();
+            if !stays {
+                held.release(&format!("{}/{}", file.folder, file.live));
+            }
+            stays
+        });
     }
 
     /// Writes what waits for a file, and turns it where it has to.
@@ -436,7 +479,7 @@ impl Rounds {
     ) -> u64 {
         loop {
             let now = Instant::now();
-            self.write_all(now);
+            self.write_all(now, true);
             let Some(retry) = self.next_due(true).filter(|_| now < deadline) else { break };
             if !self.has_more(now) {
                 std::thread::sleep(retry.min(deadline).saturating_duration_since(now));

@@ -16,8 +16,9 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::held::Held;
 use super::log_file::Parcel;
-use super::rounds::Rounds;
+use super::rounds::{Rounds, Shelf};
 use super::{Batch, Spares};
 use crate::clock::Clock;
 use crate::config::facility::Table;
@@ -39,12 +40,13 @@ pub struct Handover {
     /// Bounds what is on its way: senders wait for room here, and only here.
     room: Arc<Semaphore>,
     spares: Arc<Spares>,
+    held: Arc<Held>,
 }
 
 impl Handover {
     /// A batch that uses the buffers that come back from the disk.
     pub fn batch(&self) -> Batch {
-        Batch::new(Arc::clone(&self.spares))
+        Batch::new(Arc::clone(&self.spares), Arc::clone(&self.held))
     }
 
     /// Takes the lines out of `batch`; waits while [`QUEUE_BYTES_MAX`] bytes
@@ -71,19 +73,23 @@ impl Handover {
 
     /// A way to let everybody through at the end.
     pub fn floodgate(&self) -> Floodgate {
-        Floodgate(Arc::clone(&self.room))
+        Floodgate { room: Arc::clone(&self.room), held: Arc::clone(&self.held) }
     }
 }
 
 /// Opened at the end, when there are no more senders to hold back, and only
 /// what they have sent already is still on its way.
 #[derive(Clone, Debug)]
-pub struct Floodgate(Arc<Semaphore>);
+pub struct Floodgate {
+    room: Arc<Semaphore>,
+    held: Arc<Held>,
+}
 
 impl Floodgate {
     /// From now on nobody waits for room.
     pub fn open(&self) {
-        self.0.add_permits(Semaphore::MAX_PERMITS / 2);
+        self.room.add_permits(Semaphore::MAX_PERMITS / 2);
+        self.held.release_all();
     }
 }
 
@@ -144,7 +150,9 @@ pub fn start(
     let stop = Arc::new(Stop::default());
     let for_alarm = orders.clone();
     let alarm = Alarm::start(move || for_alarm.send(Order::Look).is_ok())?;
-    let rounds = Rounds::new(disk, settings, clock, stats, Arc::clone(&spares), bell);
+    let held = Arc::new(Held::default());
+    let shelf = Shelf { spares: Arc::clone(&spares), held: Arc::clone(&held) };
+    let rounds = Rounds::new(disk, settings, clock, stats, shelf, bell);
     let writer = Writer { inbox, rounds, stop: Arc::clone(&stop), alarm: alarm.clone() };
     let (here, gone) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name("persist".into()).spawn(move || {
@@ -152,7 +160,7 @@ pub fn start(
         writer.run(&table)
     })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    Ok((Handover { orders, room, spares }, Writing { thread, gone, stop, alarm }))
+    Ok((Handover { orders, room, spares, held }, Writing { thread, gone, stop, alarm }))
 }
 
 /// The inbox is bounded by `Handover::room`, of which each parcel keeps its
