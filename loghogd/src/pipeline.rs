@@ -198,7 +198,8 @@ impl Road {
                         stop = stop.wait_for(Option::is_some) => until = end_of_reading(stop.as_deref()),
                     }
                 }
-                Ok(Turn::Held(hold, _kept)) => hold.over().await,
+                // Boxed: it is rare, and takes room in every connection.
+                Ok(Turn::Held(held)) => Box::pin(held.hold.over()).await,
                 Ok(Turn::Ended) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if until.is_some() && !stream.has_more() {
@@ -432,11 +433,17 @@ impl Road {
 /// wait keep too much already, this one keeps its lane as well.
 async fn wait_for(hold: Hold, lane: Taken<'_>, bytes: usize) -> Turn {
     if let Some(kept) = hold.keep(bytes) {
-        return Turn::Held(hold, kept);
+        return Turn::Held(Box::new(Waiting { hold, _kept: kept }));
     }
     hold.over().await;
     drop(lane);
     Turn::Carried
+}
+
+/// A connection that waits for a file, outside of a lane.
+struct Waiting {
+    hold: Hold,
+    _kept: OwnedSemaphorePermit,
 }
 
 /// How a turn went.
@@ -446,7 +453,7 @@ enum Turn {
     /// The same, and among it were payloads that cost far more than they weigh.
     Bombed,
     /// What was read waits for a file, and has its room meanwhile.
-    Held(Hold, OwnedSemaphorePermit),
+    Held(Box<Waiting>),
     /// There is nothing more to come, or nothing that can be understood.
     Ended,
 }

@@ -34,7 +34,7 @@ impl Alarm {
         let alarm = Alarm { timer: Arc::new(timer), ended: Arc::new(AtomicBool::new(false)) };
         let theirs = alarm.clone();
         std::thread::Builder::new().name("alarm".into()).spawn(move || {
-            while theirs.timer.wait().is_ok() && !theirs.ended.load(Ordering::Acquire) {
+            while theirs.timer.wait().is_ok() && !theirs.ended.load(Ordering::SeqCst) {
                 if !ring() {
                     return;
                 }
@@ -45,6 +45,14 @@ impl Alarm {
 
     /// Rings at this time, and no more at the one set before; none: never.
     pub fn set(&self, at: Option<Timestamp>) {
+        self.arm(at);
+        // Who ends it may have come between: then its thread has to hear of it.
+        if self.ended.load(Ordering::SeqCst) {
+            self.arm(Some(Timestamp::UNIX_EPOCH));
+        }
+    }
+
+    fn arm(&self, at: Option<Timestamp>) {
         let at = at.unwrap_or(Timestamp::MAX).max(Timestamp::UNIX_EPOCH);
         let at = Duration::try_from(at.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
         // A time of zero would switch the timer off.
@@ -57,8 +65,8 @@ impl Alarm {
 
     /// Ends the thread, and lets go of what it would call.
     pub fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.set(Some(Timestamp::UNIX_EPOCH));
+        self.ended.store(true, Ordering::SeqCst);
+        self.arm(Some(Timestamp::UNIX_EPOCH));
     }
 }
 
@@ -80,6 +88,7 @@ mod tests {
         ringing.recv().unwrap();
         alarm.set(None);
         alarm.end();
+        alarm.set(None);
         assert!(ringing.recv().is_err(), "the thread has ended");
     }
 }
