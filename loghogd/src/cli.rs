@@ -183,10 +183,11 @@ struct ScheduleLine {
     count: u64,
 }
 
-/// Does what the command line of this process says.
-pub fn main() -> u8 {
+/// Does what the command line of this process says. For `lower_priority` see
+/// [`daemon::run`].
+pub fn main(lower_priority: fn()) -> u8 {
     match parse(std::env::args_os()) {
-        Ok(invocation) => run(&invocation),
+        Ok(invocation) => run(&invocation, lower_priority),
         Err(error) => {
             // Nobody is left to tell when even stderr is gone.
             let _ = error.print();
@@ -256,16 +257,16 @@ pub fn command() -> clap::Command {
 }
 
 /// Does what was asked for, and says how it went.
-pub fn run(invocation: &Invocation) -> u8 {
+pub fn run(invocation: &Invocation, lower_priority: fn()) -> u8 {
     match invocation {
-        Invocation::Run(args) => start(args),
+        Invocation::Run(args) => start(args, lower_priority),
         Invocation::CheckConfig(args) => questions::check_config(args),
         Invocation::Explain(args) => questions::explain(args),
         Invocation::Schedule(args) => questions::schedule(args),
     }
 }
 
-fn start(args: &RunArgs) -> u8 {
+fn start(args: &RunArgs, lower_priority: fn()) -> u8 {
     let loaded = match config::load(&args.config, &args.overrides) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -273,7 +274,7 @@ fn start(args: &RunArgs) -> u8 {
             return EX_CONFIG;
         }
     };
-    match daemon::run(loaded, args) {
+    match daemon::run(loaded, args, lower_priority) {
         Ok(Outcome::Clean) => EX_OK,
         Ok(Outcome::MessagesLost) => EX_INTERNAL,
         // What keeps a daemon from starting can be put right by whoever

@@ -6,7 +6,7 @@
 mod process;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -35,8 +35,7 @@ use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::{Bell, Cold};
 use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
-use crate::pipeline::seal::Sealer;
-use crate::pipeline::seal::compress::Compressor;
+use crate::pipeline::seal::{Compressor, Sealer};
 use crate::pipeline::trim::Trimmer;
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
@@ -53,11 +52,12 @@ pub enum Outcome {
     MessagesLost,
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT. `lower_priority` is called by
+/// threads that are to run when nobody else wants to.
 ///
 /// # Errors
 /// When it cannot start; nothing has been received then.
-pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
+pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outcome> {
     let config = loaded.config.clone();
     if config.main.daemon && !args.daemon_child {
         process::detach()?;
@@ -115,8 +115,7 @@ pub fn run(loaded: Loaded, args: &RunArgs) -> Result<Outcome> {
     let sealer = Sealer {
         disk,
         table: Arc::clone(&table),
-        format: config.compressor.format,
-        compressor: Compressor,
+        compressor: Mutex::new(Compressor::new(&config.compressor, lower_priority)),
         claims: Claims::new(),
         stats: Arc::clone(&stats),
     };

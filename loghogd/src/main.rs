@@ -2,7 +2,22 @@
 
 fn main() -> std::process::ExitCode {
     give_large_buffers_back();
-    std::process::ExitCode::from(loghogd::cli::main())
+    std::process::ExitCode::from(loghogd::cli::main(lower_priority))
+}
+
+/// Lets the calling thread run only when nobody else wants to. The kernel
+/// takes the class of its disk accesses from that, too (ioprio_get(2)).
+#[expect(unsafe_code, reason = "the scheduler has no safe interface")]
+fn lower_priority() {
+    // SAFETY: both calls take numbers; the structure is zeroed, as SCHED_IDLE
+    // wants it, and 0 is the calling thread (sched_setscheduler(2)).
+    unsafe {
+        let parameters = std::mem::zeroed::<libc::sched_param>();
+        if libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) != 0 {
+            // Of Linux's threads each has a niceness of its own (nice(2)).
+            libc::nice(19);
+        }
+    }
 }
 
 /// Tells the C library to take large buffers from the system, and to give

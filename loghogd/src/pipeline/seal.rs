@@ -11,22 +11,43 @@
 //! Each step may be repeated; [`find`](super::rotate::recover::find) tells from
 //! the names how far a segment has come.
 
-pub mod compress;
-pub mod member;
+mod blocks;
+mod bytes;
+mod bzip2;
+mod compress;
+mod crew;
+mod decode;
+mod gzip;
+pub mod limits;
+mod members;
+mod press;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod whole;
+mod xz;
+mod zstd;
+
+pub use bytes::ReadAt;
+pub use compress::{CompressError, Compressor, Plain, Summary};
+pub use gzip::Press as MemberPress;
+pub use members::{Whole, member, whole_members};
+pub use verify::VerifyError;
+pub use whole::looks_whole;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use nix::errno::Errno;
 use tracing::{debug, error, info, warn};
 
-use self::compress::{CompressError, Compressor, digest};
+use self::compress::Sum;
 use super::claims::Claims;
 use super::cold::{Bell, Call, Listener};
-use super::persist::live::{Form, mend};
+use super::persist::live::{Form, Mended, mend};
 use super::rotate::name::{Damaged, Segment};
 use super::rotate::recover;
 use crate::config::checked::Format;
@@ -42,10 +63,8 @@ pub struct Sealer {
     pub disk: Arc<dyn Disk>,
     /// Whose segments are sealed.
     pub table: Arc<ArcSwap<Table>>,
-    /// What becomes of them.
-    pub format: Format,
-    /// Does it.
-    pub compressor: Compressor,
+    /// Says what becomes of them, and does it.
+    pub compressor: Mutex<Compressor>,
     /// Keeps others from deleting what is being worked on.
     pub claims: Claims,
     /// What is counted.
@@ -112,6 +131,7 @@ pub enum SealError {
 impl Sealer {
     /// Seals what there is to seal, until the bell has ended.
     pub fn run(&self, bell: &Bell) {
+        self.compressor().prepare();
         let mut queue = Queue::default();
         let mut call = Some(Call { all: true, ..Call::default() });
         while let Some(now) = call {
@@ -172,8 +192,7 @@ impl Sealer {
     fn mend(&self, folder: &str, segment: &Segment) -> io::Result<()> {
         let name = segment.to_string();
         let mut file = self.disk.open_live(folder, &name)?.file;
-        let torn_bytes = mend(&mut *file, Form::Plain)?;
-        if torn_bytes > 0 {
+        if let Mended::Cut(torn_bytes @ 1..) = mend(&mut *file, Form::Plain)? {
             self.stats.add(Counter::TornBytes, torn_bytes);
             let shown = self.shown(folder, &name);
             info!("{shown} ended in a torn line of {torn_bytes} bytes; it was cut off");
@@ -186,8 +205,7 @@ impl Sealer {
     fn inspect(&self, folder: &str, segment: &Segment) {
         let Some(format) = segment.format else { return };
         let name = segment.to_string();
-        let looked =
-            self.disk.open(folder, &name).and_then(|file| compress::looks_whole(&*file, format));
+        let looked = self.disk.open(folder, &name).and_then(|file| looks_whole(&*file, format));
         match looked {
             Ok(true) => self.stats.add(Counter::SegmentsFound, 1),
             Ok(false) => self.set_aside(folder, segment, "it is not whole"),
@@ -254,7 +272,7 @@ impl Sealer {
             );
             plain = self.disk.open(folder, &name).map_err(|source| failed(&name, source))?;
         }
-        let sealed = segment.sealed(self.format);
+        let sealed = segment.sealed(self.compressor().format());
         let part = sealed.unfinished();
         match self.write(folder, &mut *plain, &name, &part, go_on) {
             Ok(()) => {}
@@ -301,12 +319,13 @@ impl Sealer {
         plain.sync().map_err(other(name))?;
         self.disk.remove(folder, part).map_err(other(part))?;
         let mut out = self.disk.create(folder, part).map_err(other(part))?;
-        let written = match self.compressor.compress(plain, &mut *out, go_on) {
+        let mut compressor = self.compressor();
+        let written = match compressor.compress(plain, &mut *out, go_on) {
             Ok(written) => written,
             Err(CompressError::Stopped) => return Err(Fault::Other(SealError::Stopped)),
             Err(CompressError::Read(error)) => return Err(Fault::of_reading(name, error)),
             Err(CompressError::Write(error)) => return Err(other(part)(error)),
-            Err(CompressError::Codec(error)) => return Err(other(part)(io::Error::other(error))),
+            Err(CompressError::Failed(why)) => return Err(other(part)(io::Error::other(why))),
         };
         if written.plain.bytes != facts.bytes || plain.facts().map_err(other(name))? != facts {
             return Err(Fault::Other(SealError::Changing { name: name.to_owned() }));
@@ -316,11 +335,12 @@ impl Sealer {
         // What is read back is to come from the disk, not from memory.
         out.forget();
         drop(out);
-        let mut back = self.disk.open(folder, part).map_err(other(part))?;
-        match self.compressor.verify(&mut *back, self.format, go_on) {
+        let back = self.disk.open(folder, part).map_err(other(part))?;
+        let format = compressor.format();
+        match compressor.verify(&*back, format, go_on) {
             Ok(read) if read == written.plain => {}
-            Err(CompressError::Stopped) => return Err(Fault::Other(SealError::Stopped)),
-            Err(CompressError::Read(error)) => return Err(other(part)(error)),
+            Err(VerifyError::Stopped) => return Err(Fault::Other(SealError::Stopped)),
+            Err(VerifyError::Read(error)) => return Err(other(part)(error)),
             _ => return Err(Fault::Other(SealError::NotTheSame { name: part.to_owned() })),
         }
         back.forget();
@@ -340,16 +360,16 @@ impl Sealer {
         go_on: &dyn Fn() -> bool,
     ) -> Result<bool, SealError> {
         let name = segment.sealed(format).to_string();
-        let mut sealed = self.disk.open(folder, &name).map_err(|source| failed(&name, source))?;
-        let found = match self.compressor.verify(&mut *sealed, format, go_on) {
+        let sealed = self.disk.open(folder, &name).map_err(|source| failed(&name, source))?;
+        let found = match self.compressor().verify(&*sealed, format, go_on) {
             Ok(found) => found,
-            Err(CompressError::Stopped) => return Err(SealError::Stopped),
-            Err(CompressError::Read(source)) => return Err(failed(&name, source)),
+            Err(VerifyError::Stopped) => return Err(SealError::Stopped),
+            Err(VerifyError::Read(source)) => return Err(failed(&name, source)),
             Err(_) => return Ok(false),
         };
         match digest(plain, go_on) {
-            Ok(expected) => Ok(expected == found),
-            Err(CompressError::Stopped) => Err(SealError::Stopped),
+            Ok(Some(expected)) => Ok(expected == found),
+            Ok(None) => Err(SealError::Stopped),
             // Only the sealed one can still be read: it is whole, and stays.
             Err(_) => Ok(true),
         }
@@ -400,6 +420,10 @@ impl Sealer {
         }
     }
 
+    fn compressor(&self) -> MutexGuard<'_, Compressor> {
+        self.compressor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn shown(&self, folder: &str, name: &str) -> String {
         self.disk.path().join(folder).join(name).display().to_string()
     }
@@ -446,6 +470,21 @@ impl Fault {
             _ => Fault::Other(failed(name, error)),
         }
     }
+}
+
+/// What a plain file is known by; none when it is time to stop.
+fn digest(plain: &mut dyn DiskFile, go_on: &dyn Fn() -> bool) -> io::Result<Option<Plain>> {
+    let mut sum = Sum::new();
+    let mut slice = vec![0; limits::SLICE_BYTES];
+    while go_on() {
+        match plain.read(&mut slice) {
+            Ok(0) => return Ok(Some(sum.plain())),
+            Ok(bytes) => sum.add(slice.get(..bytes).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 fn failed(name: &str, source: io::Error) -> SealError {

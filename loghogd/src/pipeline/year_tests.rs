@@ -145,7 +145,7 @@ fn a_year_in_paris_turns_exactly_when_the_calendar_says() {
     );
     rounds.adopt(&table, now);
     let room = Arc::new(Semaphore::new(1 << 20));
-    let mut send = |rounds: &mut Rounds, app: &str| {
+    let send = |rounds: &mut Rounds, app: &str| {
         let facility = table.find(app, "").unwrap();
         let mut batch = Batch::new(Arc::clone(&spares), Arc::default());
         let (stamp, nsecs, signature) = (0, 0, None);

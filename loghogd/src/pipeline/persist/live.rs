@@ -19,9 +19,7 @@ use crate::config::checked::Format;
 use crate::disk::DiskFile;
 use crate::limits::LINE_BYTES_MAX;
 use crate::pipeline::rotate::name::Began;
-use crate::pipeline::seal::member::whole_members;
-
-pub(super) use crate::pipeline::seal::member::member;
+use crate::pipeline::seal::whole_members;
 
 /// How lines stand in live files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +51,31 @@ impl Form {
     }
 }
 
-/// Cuts off what a kill in the middle of a write has left at a file's end;
-/// returns how many bytes that were.
+/// What was found at the end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) enum Mended {
+    /// So many bytes of what a kill in the middle of a write leaves; they are
+    /// cut off.
+    Cut(u64),
+    /// A member that somebody else did not finish: zcat reads what is in it,
+    /// but nothing that would stand behind it. It is as it was.
+    Foreign,
+}
+
+/// Cuts off what a kill in the middle of a write has left at a file's end.
 ///
 /// # Errors
 /// What the system says.
-pub(in crate::pipeline) fn mend(file: &mut dyn DiskFile, form: Form) -> io::Result<u64> {
+pub(in crate::pipeline) fn mend(file: &mut dyn DiskFile, form: Form) -> io::Result<Mended> {
     match form {
-        Form::Plain => cut_torn_line(file),
-        Form::Gzip { .. } => cut_torn_member(file),
+        Form::Plain => cut_torn_line(file).map(Mended::Cut),
+        Form::Gzip { .. } => {
+            let whole = whole_members(&*file)?;
+            match whole.torn_is_foreign {
+                true => Ok(Mended::Foreign),
+                false => cut(file, whole.bytes).map(Mended::Cut),
+            }
+        }
     }
 }
 
@@ -85,11 +99,6 @@ pub(super) fn began(file: &dyn DiskFile, form: Form, zone: &TimeZone) -> io::Res
         Some(began) => Ok(began),
         None => Ok(Began::from_datetime(zone.to_datetime(file.facts()?.modified))),
     }
-}
-
-fn cut_torn_member(file: &mut dyn DiskFile) -> io::Result<u64> {
-    let whole = whole_members(file)?;
-    cut(file, whole.bytes)
 }
 
 /// Cuts a file behind its last line feed. A file whose last line is longer
@@ -142,7 +151,7 @@ mod tests {
         fs::write(&path, before).unwrap();
         let modified = log_dir.facts("app", "web.log").unwrap().unwrap().modified;
         let mut live = log_dir.open_live("app", "web.log").unwrap();
-        let torn_bytes = mend(&mut *live.file, Form::Plain).unwrap();
+        let Mended::Cut(torn_bytes) = mend(&mut *live.file, Form::Plain).unwrap() else { panic!() };
         if torn_bytes > 0 {
             assert_eq!(live.file.facts().unwrap().modified, modified);
         }

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, error, info, warn};
 
-use super::live::{self, Form};
+use super::live::{self, Form, Mended};
 use super::messages::{message_end, messages_in, whole_messages};
 use super::{Section, Spares};
 use crate::config::facility::Facility;
@@ -25,6 +25,7 @@ use crate::limits::{
 };
 use crate::pipeline::rotate::name::{Began, Segment};
 use crate::pipeline::rotate::turn::{self, Newest};
+use crate::pipeline::seal::{MemberPress, member as member_of};
 use crate::stats::{Counter, Stats};
 
 /// Lines on their way to a file, and the room that they take until they are
@@ -42,6 +43,7 @@ pub(super) struct Desk<'a> {
     pub(super) stats: &'a Stats,
     pub(super) spares: &'a Spares,
     pub(super) newest: &'a mut Newest,
+    pub(super) press: &'a mut MemberPress,
     /// The time of day, for names and schedules.
     pub(super) at: Timestamp,
     /// The time that only goes forward, for pauses.
@@ -158,8 +160,8 @@ impl LogFile {
             }
             match desk.form {
                 Form::Plain => self.write_plain(bytes, desk)?,
-                Form::Gzip { level } => {
-                    if !self.write_gzip(bytes, level, desk)? {
+                Form::Gzip { .. } => {
+                    if !self.write_gzip(bytes, desk)? {
                         return Ok(false);
                     }
                 }
@@ -236,7 +238,7 @@ impl LogFile {
 
     /// Writes so many bytes as one member of a gzip file, or none of it.
     /// False when it does not fit: the file has to turn first.
-    fn write_gzip(&mut self, bytes: usize, level: u32, desk: &Desk<'_>) -> io::Result<bool> {
+    fn write_gzip(&mut self, bytes: usize, desk: &mut Desk<'_>) -> io::Result<bool> {
         let mut lines = desk.spares.take();
         let mut skip = self.written;
         for parcel in &self.parcels {
@@ -255,7 +257,7 @@ impl LogFile {
             }
         }
         let mut member = desk.spares.take();
-        live::member(&lines, level, &mut member);
+        member_of(desk.press, &lines, &mut member)?;
         let written = lines.len();
         desk.spares.put_back(lines);
         if self.bytes > 0 && self.bytes.saturating_add(member.len() as u64) > self.bytes_max() {
@@ -295,14 +297,27 @@ impl LogFile {
     }
 
     /// Opens the file, unless it is open. What a kill has torn is cut off.
-    fn open(&mut self, desk: &Desk<'_>) -> io::Result<()> {
+    fn open(&mut self, desk: &mut Desk<'_>) -> io::Result<()> {
         if self.open.is_some() {
             return Ok(());
         }
         let mut live = desk.disk.open_live(&self.folder, &desk.form.name(&self.live))?;
         self.name_unsynced |= live.is_new;
-        let torn_bytes = if live.is_new { 0 } else { live::mend(&mut *live.file, desk.form)? };
-        if torn_bytes > 0 {
+        let mended = match live.is_new {
+            true => Mended::Cut(0),
+            false => live::mend(&mut *live.file, desk.form)?,
+        };
+        if mended == Mended::Foreign {
+            let began = live::began(&*live.file, desk.form, desk.zone)?;
+            let segment = self.rename(began, desk)?;
+            warn!(
+                "{} ends in a gzip member that was not finished: it is {segment} now, zcat reads it \
+                 to its torn end",
+                self.path(desk)
+            );
+            live = desk.disk.open_live(&self.folder, &desk.form.name(&self.live))?;
+        }
+        if let Mended::Cut(torn_bytes @ 1..) = mended {
             desk.stats.add(Counter::TornBytes, torn_bytes);
             info!(
                 "{} ended in a torn line of {torn_bytes} bytes, as a kill in the middle of a write \
@@ -391,18 +406,8 @@ impl LogFile {
             (None, Some(open)) => live::began(&*open.file, desk.form, desk.zone)?,
             (None, None) => return Ok(None),
         };
-        let segment = turn::turn(
-            desk.disk,
-            &self.folder,
-            &self.live,
-            desk.form.format(),
-            began,
-            desk.newest,
-        )?;
-        desk.stats.add(Counter::FilesTurned, 1);
+        let segment = self.rename(began, desk)?;
         debug!("{} is now {segment}", self.path(desk));
-        self.name_unsynced = true;
-        self.unsynced_since.get_or_insert(desk.now);
         if opened_for_this {
             // Whoever closed it had synced it.
             self.open = None;
@@ -413,6 +418,15 @@ impl LogFile {
         }
         self.forget_live();
         Ok(Some(segment))
+    }
+
+    fn rename(&mut self, began: Began, desk: &mut Desk<'_>) -> io::Result<Segment> {
+        let format = desk.form.format();
+        let segment = turn::turn(desk.disk, &self.folder, &self.live, format, began, desk.newest)?;
+        desk.stats.add(Counter::FilesTurned, 1);
+        self.name_unsynced = true;
+        self.unsynced_since.get_or_insert(desk.now);
+        Ok(segment)
     }
 
     /// Some file systems take shorter names than others: what can never be

@@ -27,6 +27,7 @@ use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::due::DueTimes;
 use crate::pipeline::rotate::name::Name;
 use crate::pipeline::rotate::turn::Newest;
+use crate::pipeline::seal::MemberPress;
 use crate::stats::{Counter, Stats};
 
 /// What the writer needs to know.
@@ -80,6 +81,7 @@ pub(in crate::pipeline) struct Rounds {
     open: BTreeSet<(u64, usize)>,
     due: DueTimes,
     newest: Newest,
+    press: MemberPress,
     /// Folders in which names have changed, and until when they may stay
     /// unsynced.
     folders_unsynced: HashMap<Box<str>, Instant>,
@@ -98,6 +100,10 @@ impl Rounds {
         shelf: Shelf,
         bell: Arc<Bell>,
     ) -> Rounds {
+        let level = match settings.form {
+            Form::Gzip { level } => level,
+            Form::Plain => 0,
+        };
         Rounds {
             due: DueTimes::new(clock.zone().clone()),
             room: Room::new(settings.min_free),
@@ -116,6 +122,7 @@ impl Rounds {
             held_back: BTreeSet::new(),
             open: BTreeSet::new(),
             newest: Newest::default(),
+            press: MemberPress::new(level),
             folders_unsynced: HashMap::new(),
             hosts: HashMap::new(),
             hosts_full: HashSet::new(),
@@ -182,6 +189,7 @@ impl Rounds {
             stats: &self.stats,
             spares: &self.spares,
             newest: &mut self.newest,
+            press: &mut self.press,
             at,
             now,
         };
@@ -539,6 +547,7 @@ impl Rounds {
             stats: &self.stats,
             spares: &self.spares,
             newest: &mut self.newest,
+            press: &mut self.press,
             at: self.clock.now(),
             now,
         };
