@@ -3,6 +3,8 @@
 //! Invariant: only processes that were started here are stopped here.
 //! Leaves out: judging the figures.
 
+pub mod log_text;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
