@@ -169,6 +169,14 @@ pub const TRIM_LINES_MAX: usize = 8;
 /// When a trim that failed somewhere is repeated.
 pub const TRIM_RETRY: Duration = Duration::from_secs(60);
 
+/// How long a call for room is not heard after a trim that found nothing left
+/// to delete. Writers call up to fifty times a second.
+pub const TRIM_ROOM_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest time until the trimmer looks at the clock again, which may
+/// have been set while it waits for a segment to become too old.
+pub const TRIM_WAIT_MAX: Duration = Duration::from_secs(3600);
+
 /// The time during which equal troubles of trimming one folder are said once.
 pub const TRIM_TROUBLE_WINDOW: Duration = Duration::from_secs(600);
 

@@ -1,7 +1,7 @@
 //! Deletes closed segments that are surplus and that nobody needs any more.
 //! The log folder, the facilities' rules, a time -> fewer files, and when to come again.
 //! Invariant: nothing is deleted but regular files that are exactly segments of a facility and unclaimed.
-//! Leaves out: when to be called; what becomes of unfinished and damaged files (`recover`).
+//! Leaves out: what becomes of unfinished and damaged files (`rotate::recover`).
 
 mod choose;
 mod error;
@@ -11,21 +11,27 @@ mod room;
 pub use choose::{Choice, Closed, Deletion, File, Holding, Reason, choose};
 pub use error::TrimError;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::mem::{self, Discriminant};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::{info, warn};
 
 use self::room::Room;
+use super::claims::Claims;
+use super::cold::{Bell, Call, Listener};
+use crate::clock::Clock;
 use crate::config::checked::MinFree;
 use crate::config::facility::Table;
 use crate::disk::{Disk, Space};
-use crate::limits::{TRIM_LINES_MAX, TRIM_RETRY, TRIM_TROUBLE_WINDOW};
-use crate::pipeline::claims::Claims;
+use crate::limits::{
+    TRIM_LINES_MAX, TRIM_RETRY, TRIM_ROOM_PAUSE, TRIM_TROUBLE_WINDOW, TRIM_WAIT_MAX,
+};
 use crate::stats::{Counter, Stats};
 
 /// What a trim has done.
@@ -63,6 +69,33 @@ impl Trimmer {
         Trimmer { room, zone, stats, said: HashMap::new(), due: HashMap::new() }
     }
 
+    /// Trims whatever changes and whenever it is due, until the bell has ended.
+    pub fn run(
+        mut self,
+        disk: &dyn Disk,
+        table: &ArcSwap<Table>,
+        claims: &Claims,
+        clock: &Clock,
+        bell: &Bell,
+    ) {
+        let mut call = Some(Call { all: true, ..Call::default() });
+        // While there is no room and nothing left to delete, writers ring on
+        // and on; listing everything each time would help nobody.
+        let mut deaf_until = Instant::now();
+        while let Some(Call { mut folders, room, all }) = call {
+            let now = clock.now();
+            folders.extend(self.due(now));
+            if all || !folders.is_empty() || (room && Instant::now() >= deaf_until) {
+                let folders = (!all).then_some(&folders);
+                let trimmed = self.trim(disk, &table.load(), claims, now, folders);
+                if trimmed.short_of_room && trimmed.deleted == 0 {
+                    deaf_until = Instant::now() + TRIM_ROOM_PAUSE;
+                }
+            }
+            call = bell.wait(Listener::Trim, self.wake_at(clock.now()));
+        }
+    }
+
     /// Deletes what is surplus at `now` in `folders`, or in those of all
     /// facilities; for `min_free`, always in those of all. It lists each
     /// folder, so call it once for many changes. Errors are logged, and
@@ -73,16 +106,14 @@ impl Trimmer {
         table: &Table,
         claims: &Claims,
         now: Timestamp,
-        folders: Option<&[Box<str>]>,
+        folders: Option<&BTreeSet<Box<str>>>,
     ) -> Trimmed {
         let apps: BTreeSet<&str> = table.iter().map(|facility| &*facility.app).collect();
         self.due.retain(|folder, _| apps.contains(&**folder));
-        let mut pass = Pass { trimmer: self, disk, claims, now, failures: 0 };
+        let mut pass = Pass { trimmer: self, disk, claims, now, failures: 0, again: Vec::new() };
         let shortage_bytes = pass.shortage_bytes();
-        let only: Option<HashSet<&str>> = folders
-            .filter(|_| shortage_bytes == 0)
-            .map(|folders| folders.iter().map(|folder| &**folder).collect());
-        let wanted = |app: &&str| only.as_ref().is_none_or(|only| only.contains(app));
+        let only = folders.filter(|_| shortage_bytes == 0);
+        let wanted = |app: &&str| only.is_none_or(|only| only.contains(*app));
         let holdings: Vec<Holding> =
             apps.into_iter().filter(wanted).flat_map(|folder| pass.list(table, folder)).collect();
         let choice = choose(&holdings, now, shortage_bytes);
@@ -90,7 +121,7 @@ impl Trimmer {
         done.log();
         let (deleted, deleted_bytes) = (done.deleted, done.deleted_bytes);
         let (space, short_of_room) = pass.look_again(shortage_bytes, deleted_bytes);
-        let failures = pass.failures;
+        let (failures, again) = (pass.failures, pass.again);
         for (counter, number) in [
             (Counter::SegmentsTrimmed, deleted),
             (Counter::TrimmedBytes, deleted_bytes),
@@ -98,10 +129,30 @@ impl Trimmer {
         ] {
             self.stats.add(counter, number);
         }
-        self.due.extend(choice.next_due.iter().map(|(folder, due)| ((*folder).into(), *due)));
-        let retry = now.checked_add(TRIM_RETRY).ok().filter(|_| failures > 0);
-        let next_due = self.due.values().copied().chain(retry).min();
+        let retry = now.saturating_add(TRIM_RETRY).unwrap_or(Timestamp::MAX);
+        let retries = again.into_iter().map(|folder| (folder, retry));
+        let due = choice.next_due.iter().map(|(folder, due)| ((*folder).into(), *due));
+        for (folder, due) in due.chain(retries) {
+            let earliest = self.due.entry(folder).or_insert(due);
+            *earliest = due.min(*earliest);
+        }
+        let next_due = self.due.values().copied().min();
         Trimmed { deleted, deleted_bytes, next_due, space, short_of_room }
+    }
+
+    /// The folders in which something is due.
+    fn due(&self, now: Timestamp) -> impl Iterator<Item = Box<str>> {
+        self.due.iter().filter(move |(_, due)| **due <= now).map(|(folder, _)| folder.clone())
+    }
+
+    /// When to look at the time again, if nobody rings. The clock may be set
+    /// and the machine may sleep: then it is later than it was to be.
+    fn wake_at(&self, now: Timestamp) -> Option<Instant> {
+        let due = self.due.values().min()?;
+        let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        // A little late, so that it is not a little early.
+        let left = left.saturating_add(Duration::from_millis(1));
+        Some(Instant::now() + left.min(TRIM_WAIT_MAX))
     }
 }
 
@@ -112,6 +163,8 @@ struct Pass<'a> {
     claims: &'a Claims,
     now: Timestamp,
     failures: u64,
+    /// Folders in which something failed.
+    again: Vec<Box<str>>,
 }
 
 impl Pass<'_> {
@@ -196,9 +249,12 @@ impl Pass<'_> {
         self.disk.path().join(folder)
     }
 
-    /// Counts an error, and logs it.
+    /// Counts an error, and logs it. A folder is tried again.
     fn fail(&mut self, folder: &str, error: TrimError) {
         self.failures += 1;
+        if !folder.is_empty() && self.again.last().is_none_or(|last| **last != *folder) {
+            self.again.push(folder.into());
+        }
         self.say(folder, error);
     }
 

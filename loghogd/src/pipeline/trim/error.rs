@@ -7,16 +7,14 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::checked::MinFree;
+use crate::disk;
 
 /// What keeps a segment that should go, or room from being kept free. The
 /// surroundings' fault: the rest goes on, and it is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum TrimError {
     /// A folder cannot be read.
-    #[error(
-        "cannot look for surplus segments in {path}: {source}; \
-         let the user of loghogd read and search the folder"
-    )]
+    #[error("cannot look for surplus segments in {path}: {source}; {}", disk::remedy(source))]
     Unreadable {
         /// The folder.
         path: PathBuf,
@@ -24,10 +22,7 @@ pub enum TrimError {
         source: io::Error,
     },
     /// A segment cannot be deleted.
-    #[error(
-        "cannot delete the surplus segment {path}: {source}; \
-         let the user of loghogd write to its folder, or delete the file yourself"
-    )]
+    #[error("cannot delete the surplus segment {path}: {source}; {}", disk::remedy(source))]
     Undeletable {
         /// The file.
         path: PathBuf,
@@ -36,8 +31,9 @@ pub enum TrimError {
     },
     /// A folder cannot be synced after deleting.
     #[error(
-        "cannot sync {path}: {source}; \
-         deleted segments may be there again after a power failure, and are then deleted once more"
+        "cannot sync {path}, so deleted segments may be there again after a power failure: \
+         {source}; {}",
+        disk::remedy(source)
     )]
     Unsynced {
         /// The folder.
@@ -47,8 +43,9 @@ pub enum TrimError {
     },
     /// The free room is not known.
     #[error(
-        "cannot find out how much room is free in {path}: {source}; \
-         [main] min_free is without effect meanwhile"
+        "cannot find out how much room is free in {path}, and no segment is deleted \
+         for [main] min_free meanwhile: {source}; {}",
+        disk::remedy(source)
     )]
     SpaceUnknown {
         /// The log folder.

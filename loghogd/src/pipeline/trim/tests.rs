@@ -122,15 +122,17 @@ fn the_next_due_of_folders_that_were_left_out_is_remembered() {
     let both = table(&format!("[a]\n{section}[b]\n{section}"));
     let mut trimmer = trimmer(None);
     let mut due = |table: &Table, folders| {
-        let folders: Option<Vec<Box<str>>> = folders;
-        trimmer.trim(&shelf, table, &Claims::new(), now(), folders.as_deref()).next_due
+        let folders: Option<&[&str]> = folders;
+        let folders =
+            folders.map(|folders| folders.iter().map(|folder| (*folder).into()).collect());
+        trimmer.trim(&shelf, table, &Claims::new(), now(), folders.as_ref()).next_due
     };
     let at = |day| Some(format!("2026-12-{day:02}T12:00:00Z").parse().unwrap());
-    assert_eq!(due(&both, Some(vec!["a".into()])), at(5));
+    assert_eq!(due(&both, Some(&["a"])), at(5));
     assert_eq!(due(&both, None), at(4));
-    assert_eq!(due(&both, Some(vec!["a".into()])), at(4));
+    assert_eq!(due(&both, Some(&["a"])), at(4));
     // The application is gone after a reload.
-    assert_eq!(due(&table(&format!("[a]\n{section}")), Some(Vec::new())), at(5));
+    assert_eq!(due(&table(&format!("[a]\n{section}")), Some(&[])), at(5));
 }
 
 #[test]
@@ -173,7 +175,7 @@ fn room_is_made_from_the_oldest_segments_of_all_facilities() {
     let table = table(&format!("[a]\n{section}[b]\n{section}"));
     let mut trimmer = trimmer(Some(MinFree::Percent { tenths: 50 }));
     // Room is made everywhere, whatever has changed.
-    let trimmed = trimmer.trim(&shelf, &table, &Claims::new(), now(), Some(&[]));
+    let trimmed = trimmer.trim(&shelf, &table, &Claims::new(), now(), Some(&BTreeSet::new()));
     assert_eq!((trimmed.deleted, trimmed.short_of_room), (4, false));
     assert_eq!(trimmed.space.unwrap().free_bytes, 5_000);
     assert_eq!(shelf.names_in("a"), ["root.log".to_owned(), of(6)]);
@@ -338,4 +340,74 @@ fn many_deletions_are_told_in_few_lines() {
     choice.deletions.iter().for_each(|deletion| done.add(*deletion));
     assert_eq!((done.deleted, done.deleted_bytes), (28 * 24 - 100, 5_720));
     assert_eq!(done.lines().len(), 1);
+}
+
+/// Runs the room in a thread of its own, and answers when `until` holds.
+fn while_it_runs(trimmer: Trimmer, shelf: &Shelf, table: Table, steps: impl FnOnce(&Bell, &Clock)) {
+    let (bell, table) = (Bell::default(), ArcSwap::from_pointee(table));
+    let clock = Clock::standing(now(), TimeZone::UTC);
+    std::thread::scope(|scope| {
+        scope.spawn(|| trimmer.run(shelf, &table, &Claims::new(), &clock, &bell));
+        steps(&bell, &clock);
+        bell.end();
+    });
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !what() {
+        assert!(Instant::now() < deadline, "it did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_start_a_new_segment_and_a_time_that_comes_are_each_looked_at() {
+    let shelf = shelf([1, 28]);
+    let table = table("[a]\nrotate = daily\nbackup_count = 2\nmax_age = 5d\n");
+    while_it_runs(trimmer(None), &shelf, table, |bell, clock| {
+        wait_until(|| !shelf.has("a", &of(1)));
+        for day in [29, 30] {
+            shelf.put("a", &of(day), 1, noon(30));
+        }
+        bell.ring_for_segment("a");
+        wait_until(|| !shelf.has("a", &of(28)));
+        // The clock is set: whoever rings next, the time has come.
+        clock.set("2026-12-06T12:00:00Z".parse().unwrap());
+        bell.ring_for_segment("other");
+        wait_until(|| shelf.names_in("a") == ["root.log"]);
+    });
+}
+
+#[test]
+fn a_segment_that_becomes_too_old_goes_without_anybody_ringing() {
+    let shelf = Shelf::new();
+    let second = Timestamp::now();
+    shelf.put("a", &of(1), 1, second);
+    let table = ArcSwap::from_pointee(rules("max_age = 1s"));
+    let (bell, clock) = (Bell::default(), Clock::system());
+    std::thread::scope(|scope| {
+        scope.spawn(|| trimmer(None).run(&shelf, &table, &Claims::new(), &clock, &bell));
+        wait_until(|| shelf.names_in("a").is_empty());
+        bell.end();
+    });
+    assert!(Timestamp::now().duration_since(second).as_secs() >= 1);
+}
+
+#[test]
+fn calls_for_room_that_nobody_can_make_are_answered_seldom() {
+    let shelf = shelf([]);
+    shelf.set_space(100_000, 0);
+    let trimmer = trimmer(Some(MinFree::Bytes(50_000)));
+    while_it_runs(trimmer, &shelf, rules(""), |bell, _| {
+        for _ in 0..200 {
+            bell.ring_for_room();
+            std::thread::yield_now();
+        }
+        // Heard after all the others.
+        shelf.set_space(100_000, 60_000);
+        shelf.put("a", &of(1), 1, noon(1));
+        bell.ring_for_segment("a");
+    });
+    assert!(shelf.listed() <= 4, "listed {} times", shelf.listed());
 }

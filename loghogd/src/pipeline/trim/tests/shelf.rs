@@ -19,6 +19,7 @@ struct State {
     refused_names: BTreeSet<String>,
     refused_removals: BTreeSet<(String, String)>,
     synced: Vec<String>,
+    listed: usize,
 }
 
 impl Shelf {
@@ -30,6 +31,7 @@ impl Shelf {
             refused_names: BTreeSet::new(),
             refused_removals: BTreeSet::new(),
             synced: Vec::new(),
+            listed: 0,
         }))
     }
 
@@ -68,6 +70,11 @@ impl Shelf {
         self.state().synced.clone()
     }
 
+    /// How many times a folder was listed.
+    pub(super) fn listed(&self) -> usize {
+        self.state().listed
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -83,7 +90,8 @@ impl Disk for Shelf {
     }
 
     fn names(&self, folder: &str) -> io::Result<Vec<String>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.listed += 1;
         if state.refused_names.contains(folder) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
