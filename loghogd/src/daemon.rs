@@ -197,9 +197,8 @@ fn wait_for_disk(writing: Writing, stopped: Instant, floodgate: &Floodgate) -> O
 }
 
 fn open_own_log(config: &Config, to_stderr: bool, clock: Clock) -> Result<OwnLog> {
-    let path = config.log.filename.as_deref();
-    OwnLog::install(path, to_stderr, config.log.level, clock).with_context(|| {
-        let path = path.unwrap_or(Path::new("")).display();
+    OwnLog::install(&config.log, to_stderr, clock).with_context(|| {
+        let path = config.log.filename.as_deref().unwrap_or(Path::new("")).display();
         format!("cannot open the own log {path}; see [log] filename")
     })
 }

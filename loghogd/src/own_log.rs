@@ -1,13 +1,13 @@
 //! The daemon's own log.
 //! `tracing` events -> lines in `[log] filename`, and on stderr in the foreground.
 //! Invariant: whatever a peer sent, an event is one printable line.
-//! Leaves out: turning this file; complaints about peers are summed up in `complaints`.
+//! Leaves out: complaints about peers; they are summed up in `complaints`.
+
+mod file;
+mod turn;
 
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,9 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::clock::Clock;
+use self::file::LogFile;
+use crate::clock::{Clock, Stamp};
+use crate::config::checked::Log;
 use crate::limits::QUOTE_CHARS_MAX;
 
 /// Where the own log goes, and from which level on.
@@ -27,8 +29,7 @@ pub struct OwnLog {
 
 #[derive(Debug)]
 struct Shared {
-    path: Option<PathBuf>,
-    file: Mutex<Option<File>>,
+    file: Mutex<Option<LogFile>>,
     to_stderr: bool,
     level: AtomicUsize,
     clock: Clock,
@@ -38,19 +39,16 @@ impl OwnLog {
     /// Opens the log and makes it the process's subscriber.
     ///
     /// # Errors
-    /// When `path` cannot be opened for appending.
-    pub fn install(
-        path: Option<&Path>,
-        to_stderr: bool,
-        level: Level,
-        clock: Clock,
-    ) -> io::Result<OwnLog> {
-        let file = path.map(open).transpose()?;
+    /// When the file cannot be opened for appending.
+    pub fn install(config: &Log, to_stderr: bool, clock: Clock) -> io::Result<OwnLog> {
+        let open = |path| {
+            let zone = clock.zone().clone();
+            LogFile::open(path, config.when, config.backup_count, zone, clock.now())
+        };
         let shared = Shared {
-            path: path.map(Path::to_owned),
-            file: Mutex::new(file),
+            file: Mutex::new(config.filename.as_deref().map(open).transpose()?),
             to_stderr,
-            level: AtomicUsize::new(rank(level)),
+            level: AtomicUsize::new(rank(config.level)),
             clock,
         };
         let own_log = OwnLog { shared: Arc::new(shared) };
@@ -72,13 +70,13 @@ impl OwnLog {
     /// # Errors
     /// When that fails; the old file stays in use.
     pub fn reopen(&self) -> io::Result<()> {
-        let Some(path) = &self.shared.path else { return Ok(()) };
-        let fresh = open(path)?;
-        *self.file() = Some(fresh);
-        Ok(())
+        match self.file().as_mut() {
+            Some(file) => file.reopen(self.shared.clock.now()),
+            None => Ok(()),
+        }
     }
 
-    fn file(&self) -> MutexGuard<'_, Option<File>> {
+    fn file(&self) -> MutexGuard<'_, Option<LogFile>> {
         self.shared.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,21 +96,35 @@ impl<S: Subscriber> Layer<S> for OwnLog {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = String::with_capacity(160);
-        line.push_str(self.shared.clock.stamp().as_str());
-        line.push_str(" - ");
-        line.push_str(level_name(*event.metadata().level()));
-        line.push_str(" - ");
+        let stamp = self.shared.clock.stamp();
+        let mut line = begin(&stamp, *event.metadata().level());
         event.record(&mut Message(&mut line));
         line.push('\n');
-        // There is nobody left to tell that the own log cannot be written.
-        if let Some(file) = self.file().as_mut() {
-            let _ = file.write_all(line.as_bytes());
+        let mut file = self.file();
+        if let Some(Err(trouble)) = file.as_mut().map(|file| file.turn_if_due(stamp.at())) {
+            let mut first = begin(&stamp, Level::WARN);
+            // Writing to a string does not fail.
+            let _ = write!(Printable(&mut first), "{trouble}");
+            line.insert_str(0, &format!("{first}\n"));
         }
+        // There is nobody left to tell that the own log cannot be written.
+        if let Some(file) = file.as_mut() {
+            let _ = file.write(line.as_bytes());
+        }
+        drop(file);
         if self.shared.to_stderr {
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }
     }
+}
+
+/// The head of a line.
+fn begin(stamp: &Stamp, level: Level) -> String {
+    let mut line = String::with_capacity(160);
+    for part in [stamp.as_str(), " - ", level_name(level), " - "] {
+        line.push_str(part);
+    }
+    line
 }
 
 /// `text` as the own log shows what came from outside: in quotes, control
@@ -172,10 +184,6 @@ fn write_printable(out: &mut impl fmt::Write, shown: char) -> fmt::Result {
     } else {
         out.write_char(shown)
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 fn rank(level: Level) -> usize {
