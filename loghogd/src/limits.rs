@@ -173,10 +173,6 @@ pub const TRIM_RETRY: Duration = Duration::from_secs(60);
 /// to delete. Writers call up to fifty times a second.
 pub const TRIM_ROOM_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest time until the trimmer looks at the clock again, which may
-/// have been set while it waits for a segment to become too old.
-pub const TRIM_WAIT_MAX: Duration = Duration::from_secs(3600);
-
 /// The time during which equal troubles of trimming one folder are said once.
 pub const TRIM_TROUBLE_WINDOW: Duration = Duration::from_secs(600);
 
@@ -187,8 +183,9 @@ pub const ROOM_SHOWS_TIME_MAX: Duration = Duration::from_secs(35);
 
 /// The shortest time between two looks for what has become too old.
 pub const TRIM_PAUSE: Duration = Duration::from_secs(1);
-/// The longest; what is due later is looked for then.
-pub const TRIM_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The longest time until somebody who waits for that looks at the clock
+/// again: it may have been set meanwhile.
+pub const TRIM_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Longest host name, in bytes (RFC 1035 allows 253). A message with a longer
 /// one is refused: `host_too_long`.

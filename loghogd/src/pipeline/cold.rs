@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use super::seal::Sealer;
 use super::trim::Trimmer;
 use crate::clock::Clock;
-use crate::limits::{TRIM_PAUSE, TRIM_WAIT_MAX};
 
 /// Rung by whoever has changed something, heard by one listener a room.
 #[derive(Debug, Default)]
@@ -35,27 +34,15 @@ impl Cold {
     pub fn start(
         bell: &Arc<Bell>,
         sealer: Sealer,
-        mut trimmer: Trimmer,
+        trimmer: Trimmer,
         clock: Clock,
     ) -> io::Result<Cold> {
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
         let (disk, table) = (Arc::clone(&sealer.disk), Arc::clone(&sealer.table));
         let claims = sealer.claims.clone();
         let heard = Arc::clone(bell);
-        let trim = thread("trim").spawn(move || {
-            let mut call = Some(Call { all: true, ..Call::default() });
-            while let Some(now) = call {
-                let folders: Vec<_> = now.folders.into_iter().collect();
-                let some = Some(&*folders).filter(|some| !now.all && !some.is_empty());
-                let at = clock.now();
-                let trimmed = trimmer.trim(&*disk, &table.load(), &claims, at, some);
-                let due = trimmed.next_due.map(|due| {
-                    let left = due.duration_since(at).try_into().unwrap_or(Duration::ZERO);
-                    Instant::now() + left.clamp(TRIM_PAUSE, TRIM_WAIT_MAX)
-                });
-                call = heard.wait(Listener::Trim, due);
-            }
-        })?;
+        let trim =
+            thread("trim").spawn(move || trimmer.run(&*disk, &table, &claims, &clock, &heard))?;
         let heard = Arc::clone(bell);
         let seal = thread("seal").spawn(move || sealer.run(&heard))?;
         Ok(Cold { threads: vec![seal, trim] })

@@ -30,7 +30,7 @@ use crate::config::checked::MinFree;
 use crate::config::facility::Table;
 use crate::disk::{Disk, Space};
 use crate::limits::{
-    TRIM_LINES_MAX, TRIM_RETRY, TRIM_ROOM_PAUSE, TRIM_TROUBLE_WINDOW, TRIM_WAIT_MAX,
+    TRIM_LINES_MAX, TRIM_PAUSE, TRIM_RETRY, TRIM_ROOM_PAUSE, TRIM_TROUBLE_WINDOW, TRIM_WAIT_MAX,
 };
 use crate::stats::{Counter, Stats};
 
@@ -150,9 +150,7 @@ impl Trimmer {
     fn wake_at(&self, now: Timestamp) -> Option<Instant> {
         let due = self.due.values().min()?;
         let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
-        // A little late, so that it is not a little early.
-        let left = left.saturating_add(Duration::from_millis(1));
-        Some(Instant::now() + left.min(TRIM_WAIT_MAX))
+        Some(Instant::now() + left.clamp(TRIM_PAUSE, TRIM_WAIT_MAX))
     }
 }
 
