@@ -52,7 +52,7 @@ use super::rotate::name::{Damaged, Segment};
 use super::rotate::recover;
 use crate::config::checked::Format;
 use crate::config::facility::Table;
-use crate::disk::{self, Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile, Facts};
 use crate::limits::{SEAL_RETRY_MAX, SEAL_RETRY_MIN};
 use crate::stats::{Counter, Stats};
 
@@ -118,11 +118,8 @@ pub enum SealError {
         name: String,
     },
     /// Somebody writes to a file that should be closed.
-    #[error("{name}: it changes while it is being read; see who writes to it")]
-    Changing {
-        /// The file's name.
-        name: String,
-    },
+    #[error("it changes while it is being read; see who writes to it")]
+    Changing,
     /// The daemon stops.
     #[error("stopped")]
     Stopped,
@@ -327,8 +324,11 @@ impl Sealer {
             Err(CompressError::Write(error)) => return Err(other(part)(error)),
             Err(CompressError::Failed(why)) => return Err(other(part)(io::Error::other(why))),
         };
-        if written.plain.bytes != facts.bytes || plain.facts().map_err(other(name))? != facts {
-            return Err(Fault::Other(SealError::Changing { name: name.to_owned() }));
+        // What it takes on the disk may change by itself.
+        let known = |facts: Facts| (facts.id, facts.bytes, facts.modified);
+        let after = plain.facts().map_err(other(name))?;
+        if written.plain.bytes != facts.bytes || known(after) != known(facts) {
+            return Err(Fault::Other(SealError::Changing));
         }
         out.set_modified(facts.modified).map_err(other(part))?;
         out.sync().map_err(other(part))?;
