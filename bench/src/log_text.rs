@@ -4,9 +4,10 @@
 //! Leaves out: real logs, which nobody may publish.
 //!
 //! A day of a web shop: requests, queries, cache, jobs, payments, logins,
-//! warnings, tracebacks. Hosts, users, paths and addresses come back as often
-//! as they do in life (a few very often, most hardly ever); ids and durations
-//! are random. `xz -6` makes it about nine times smaller.
+//! warnings, tracebacks. A hundred visitors are there at a time; each
+//! comes from an address of his own, asks for some pages, and leaves for good.
+//! A few goods are asked for often, most hardly ever. Ids and durations are
+//! random. `xz -6` makes it about nine times smaller.
 
 use std::io::{self, Write};
 
@@ -59,6 +60,11 @@ const ERRORS: [(&str, &str); 5] = [
     ("django.db.utils.OperationalError", "deadlock detected"),
 ];
 
+/// Visitors that are there at a time.
+const VISITORS: usize = 100;
+/// Goods in the shop.
+const ITEMS: u64 = 1000;
+
 /// Writes lines, at least `bytes` of them together.
 ///
 /// # Errors
@@ -81,7 +87,15 @@ struct Shop {
     now_us: u64,
     job: u64,
     order: u64,
+    visitors: Vec<Visitor>,
     text: String,
+}
+
+#[derive(Clone, Copy)]
+struct Visitor {
+    address: u64,
+    agent: &'static str,
+    customer: u64,
 }
 
 macro_rules! put {
@@ -99,8 +113,29 @@ impl Shop {
             now_us: 0,
             job: 8_812_001,
             order: 50_311_882,
+            visitors: Vec::new(),
             text: String::new(),
         }
+    }
+
+    /// One of those who are there; one in twenty has just come.
+    fn visitor(&mut self) -> Visitor {
+        let r = &mut self.random;
+        let place = r.below(VISITORS as u64) as usize;
+        if place >= self.visitors.len() || r.below(20) == 0 {
+            let agent = AGENTS[r.often_small(AGENTS.len() as u64) as usize];
+            let new = Visitor {
+                address: r.next() & 0xffff_ffff,
+                agent,
+                customer: 1_000_000 + r.below(900_000),
+            };
+            match self.visitors.get_mut(place) {
+                Some(visitor) => *visitor = new,
+                None => self.visitors.push(new),
+            }
+            return new;
+        }
+        self.visitors[place]
     }
 
     fn event(&mut self) {
@@ -138,14 +173,13 @@ impl Shop {
 
     fn request(&mut self, host: &str) {
         self.head(host);
+        let Visitor { address, agent, .. } = self.visitor();
         let r = &mut self.random;
-        let address = r.visitor();
         let section = SECTIONS[r.often_small(SECTIONS.len() as u64) as usize];
-        let item = r.often_small(40_000);
+        let item = r.often_small(ITEMS);
         let method = ["GET", "GET", "GET", "GET", "POST", "PUT"][r.below(6) as usize];
         let status = [200, 200, 200, 200, 200, 304, 304, 302, 404, 500][r.below(10) as usize];
         let size = if status == 304 { 0 } else { 180 + r.up_to_bits(6, 15) };
-        let agent = AGENTS[r.often_small(AGENTS.len() as u64) as usize];
         let (took_ms, id) = (r.duration_ms(), r.next());
         put!(
             self,
@@ -160,10 +194,10 @@ impl Shop {
 
     fn query(&mut self, host: &str) {
         self.head(host);
+        let Visitor { customer, .. } = self.visitor();
         let r = &mut self.random;
         let table = TABLES[r.often_small(TABLES.len() as u64) as usize];
-        let (rows, took_ms, customer) =
-            (r.often_small(500), r.duration_ms(), r.often_small(90_000));
+        let (rows, took_ms) = (r.often_small(500), r.duration_ms());
         match r.below(3) {
             0 => put!(
                 self,
@@ -172,7 +206,7 @@ impl Shop {
             1 => put!(
                 self,
                 "DEBUG [shop.db] UPDATE {table} SET state = 'open', version = version + 1 WHERE id = {} -- {took_ms:.2} ms\n",
-                1_000_000 + customer * 7
+                customer * 7
             ),
             _ => put!(
                 self,
@@ -186,7 +220,7 @@ impl Shop {
     fn cache(&mut self, host: &str) {
         self.head(host);
         let r = &mut self.random;
-        let (item, bytes) = (r.often_small(40_000), 200 + r.below(9000));
+        let (item, bytes) = (r.often_small(ITEMS), 200 + r.below(9000));
         let what = ["hit", "hit", "hit", "hit", "miss", "stored", "expired"][r.below(7) as usize];
         put!(self, "DEBUG [shop.cache] {what} item:{item}:de bytes={bytes}\n");
     }
@@ -210,7 +244,7 @@ impl Shop {
     fn stock(&mut self, host: &str) {
         self.head(host);
         let r = &mut self.random;
-        let (item, left, house) = (r.often_small(40_000), r.below(400), r.below(9));
+        let (item, left, house) = (r.often_small(ITEMS), r.below(400), r.below(9));
         put!(
             self,
             "INFO  [shop.stock.reserve] item {item} in house H{house}: reserved {}, left {left}\n",
@@ -229,12 +263,13 @@ impl Shop {
 
     fn login(&mut self, host: &str) {
         self.head(host);
+        let Visitor { customer, address, .. } = self.visitor();
         let r = &mut self.random;
-        let (user, address, session) = (r.often_small(20_000), r.visitor(), r.next());
+        let session = r.next();
         let what = if r.below(12) == 0 { "refused: wrong password" } else { "accepted" };
         put!(
             self,
-            "INFO  [shop.account.session] login of customer{user:05}@mail.example from {}.{}.{}.{} {what}, session {session:016x}\n",
+            "INFO  [shop.account.session] login of customer{customer}@mail.example from {}.{}.{}.{} {what}, session {session:016x}\n",
             address >> 24,
             address >> 16 & 255,
             address >> 8 & 255,
@@ -337,12 +372,6 @@ impl Random {
         let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         let rank = (end as f64).powf(unit) - 1.0;
         (rank as u64).wrapping_mul(7919) % end
-    }
-
-    /// One of 60,000 addresses.
-    fn visitor(&mut self) -> u64 {
-        let mut visitor = Random(self.often_small(60_000));
-        visitor.next() & 0xffff_ffff
     }
 
     fn duration_ms(&mut self) -> f64 {

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::blocks::Blocks;
 use super::crew::{Crew, Stop, Threads};
-use super::limits::{self, UNDER_WAY_BYTES_MAX};
+use super::limits;
 use super::press::{self, Press, Pressed, Recipe, Unpressed};
 use super::xz;
 use crate::config::checked::{self, Format};
@@ -118,7 +118,8 @@ impl Compressor {
         let mut sum = Sum::new();
         let mut sealed = SealedFile::begin(out, self.format)?;
         thread::scope(|scope| {
-            let mut crew = Crew::<Press>::new(scope, threads, UNDER_WAY_BYTES_MAX, recipe);
+            let bytes_max = limits::under_way_bytes_max(threads.count);
+            let mut crew = Crew::<Press>::new(scope, threads, bytes_max, recipe);
             while let Some(block) = blocks.next().map_err(CompressError::Read)? {
                 sum.add(&block);
                 while !crew.has_room_for(block.len()) {

@@ -23,13 +23,18 @@ pub const BLOCK_BYTES: usize = 5 << 18;
 /// cut.
 pub const BLOCK_BYTES_MAX: usize = 5 << 20;
 
-/// Plain text that is under way between reader and writer, in bytes. At this
-/// limit reading waits.
-pub const UNDER_WAY_BYTES_MAX: usize = BLOCK_BYTES_MAX;
-
 /// Most threads at work. Each needs memory; with more than
 /// [`XZ_WIDE_THREADS_MAX`] the xz dictionary is halved.
-pub const THREADS_MAX: usize = 6;
+pub const THREADS_MAX: usize = 5;
+
+/// Plain text that is under way between reader and writer, in bytes: a block
+/// for each thread, and two that wait for the oldest to be written. At this
+/// limit reading waits.
+#[must_use]
+pub const fn under_way_bytes_max(threads: usize) -> usize {
+    let bytes = (threads + 2) * BLOCK_BYTES;
+    if bytes > BLOCK_BYTES_MAX { bytes } else { BLOCK_BYTES_MAX }
+}
 
 /// Most threads with the full dictionary.
 pub const XZ_WIDE_THREADS_MAX: usize = 3;
@@ -115,9 +120,10 @@ pub const fn memory_bytes(format: Format, threads: usize) -> usize {
         Format::Bzip2 => BZIP2_ENCODER_BYTES,
         Format::Zstd => ZSTD_ENCODER_BYTES,
     };
-    // What is read may be as long as what is under way, and hold the beginning
-    // of the block behind it; what has been pressed hardly ever grows.
-    threads * encoder_bytes + 2 * UNDER_WAY_BYTES_MAX + BLOCK_BYTES_MAX + BLOCK_BYTES
+    // At worst everything under way is in work, and does not become smaller;
+    // and what is read is one long line, with the beginning of what comes
+    // behind it.
+    threads * encoder_bytes + 2 * under_way_bytes_max(threads) + BLOCK_BYTES_MAX + BLOCK_BYTES
 }
 
 const _: () = assert!(memory_bytes(Format::Xz, XZ_WIDE_THREADS_MAX) <= MEMORY_BYTES_MAX);
@@ -128,8 +134,6 @@ const _: () = assert!(memory_bytes(Format::Zstd, THREADS_MAX) <= MEMORY_BYTES_MA
 // Every line of ours begins a block at its start.
 const _: () = assert!(crate::limits::LINE_BYTES_MAX <= BLOCK_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES < BLOCK_BYTES_MAX);
-// Blocks for all threads have room at once.
-const _: () = assert!(4 * BLOCK_BYTES <= UNDER_WAY_BYTES_MAX);
 const _: () = assert!(FOREIGN_DECODER_BYTES_MAX < MEMORY_BYTES_MAX);
 const _: () = assert!(1 << FOREIGN_ZSTD_WINDOW_LOG_MAX < FOREIGN_DECODER_BYTES_MAX);
 const _: () = assert!(BZIP2_PIECE_BYTES_MAX > BLOCK_BYTES);

@@ -35,7 +35,7 @@ pub(super) enum Unpressed {
 
 /// An encoder for one block after the other.
 pub(super) enum Press {
-    Xz(xz::Recipe),
+    Xz(xz::Press),
     Gzip(gzip::Press),
     Bzip2 { level: u32 },
     Zstd(Option<zstd::Press>),
@@ -48,10 +48,10 @@ impl Worker for Press {
 
     fn new(recipe: Recipe) -> Press {
         match recipe.format {
-            Format::Xz => Press::Xz(xz::Recipe {
-                level: recipe.level,
-                dictionary_bytes: limits::xz_dictionary_bytes(recipe.threads),
-            }),
+            Format::Xz => {
+                let dictionary_bytes = limits::xz_dictionary_bytes(recipe.threads);
+                Press::Xz(xz::Press::new(recipe.level, dictionary_bytes))
+            }
             Format::Gzip => Press::Gzip(gzip::Press::new(recipe.level)),
             Format::Bzip2 => Press::Bzip2 { level: recipe.level },
             Format::Zstd => Press::Zstd(zstd::Press::new(recipe.level)),
@@ -60,7 +60,7 @@ impl Worker for Press {
 
     fn work(&mut self, plain: Vec<u8>, stop: &AtomicBool) -> Result<Pressed, Unpressed> {
         let sealed = match self {
-            Press::Xz(recipe) => return xz::press(*recipe, &plain, stop),
+            Press::Xz(press) => return press.block(&plain, stop),
             Press::Gzip(press) => {
                 let mut sealed = Vec::with_capacity(plain.len() / 4 + 1024);
                 press.member(&plain, Some(stop), &mut sealed)?;

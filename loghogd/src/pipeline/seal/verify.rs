@@ -18,7 +18,7 @@ use super::bytes::{Bytes, ReadAt, Whole};
 use super::compress::{Compressor, Plain, Sum};
 use super::crew::{Crew, Stop, Worker};
 use super::decode::{self, Flaw, Trouble};
-use super::limits::UNDER_WAY_BYTES_MAX;
+use super::limits;
 use super::{bzip2, gzip, xz, zstd};
 use crate::config::checked::Format;
 
@@ -71,7 +71,8 @@ impl Compressor {
         let mut sum = Sum::new();
         let mut pieces = Pieces { file, format, at: 0, index: xz::Index::default() };
         let is_ours = thread::scope(|scope| {
-            let mut crew = Crew::<Decode>::new(scope, self.threads, UNDER_WAY_BYTES_MAX, format);
+            let bytes_max = limits::under_way_bytes_max(self.threads.count);
+            let mut crew = Crew::<Decode>::new(scope, self.threads, bytes_max, format);
             loop {
                 if !go_on() {
                     return Err(VerifyError::Stopped);

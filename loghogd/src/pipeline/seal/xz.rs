@@ -42,19 +42,46 @@ const BLOCK_HEADER_BYTES_MAX: usize = 1024;
 
 /// From this level on liblzma's presets differ in the dictionary alone.
 const LEVEL_MAX: u32 = 6;
-/// How long a match is good enough at that level. liblzma's own 64 takes half
-/// as long and makes log text two percent longer; more than this changes nothing.
-const NICE_LEN: u32 = 160;
+/// How long a match is good enough at that level, for text that becomes less
+/// than so many times smaller. liblzma's own 64 makes log text some percent
+/// longer. The more a text repeats itself, the longer it takes to look for the
+/// longest match, and the less there is to win: these keep the time below that
+/// of `xz -6`, with reading back.
+const NICE_LEN: [(usize, u32); 3] = [(11, 128), (13, 96), (usize::MAX, 80)];
 
-/// What an encoder has to know.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Recipe {
-    pub(super) level: u32,
-    pub(super) dictionary_bytes: u32,
+/// Compresses one block after the other.
+#[derive(Debug)]
+pub(super) struct Press {
+    level: u32,
+    dictionary_bytes: u32,
+    /// How many times smaller the block before became.
+    ratio: usize,
 }
 
-impl Recipe {
-    fn filters(self, plain_bytes: usize) -> Result<Filters, Unpressed> {
+impl Press {
+    pub(super) fn new(level: u32, dictionary_bytes: u32) -> Press {
+        Press { level, dictionary_bytes, ratio: 0 }
+    }
+
+    /// Compresses one block. liblzma makes a stream of it; header and footer
+    /// of that go, and its sizes come into the block's header.
+    pub(super) fn block(&mut self, plain: &[u8], stop: &AtomicBool) -> Result<Pressed, Unpressed> {
+        let filters = self.filters(plain.len())?;
+        let mut stream = Stream::new_stream_encoder(&filters, Check::Crc64).map_err(unpressed)?;
+        let mut sealed = Vec::with_capacity(plain.len() / 4 + 1024);
+        for slice in plain.chunks(SLICE_BYTES) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Unpressed::Stopped);
+            }
+            run(&mut stream, slice, &mut sealed, Action::Run)?;
+        }
+        run(&mut stream, &[], &mut sealed, Action::Finish)?;
+        self.ratio = plain.len() / sealed.len().max(1);
+        into_block(sealed, plain.len() as u64)
+            .ok_or(Unpressed::Failed("liblzma: no block in a stream"))
+    }
+
+    fn filters(&self, plain_bytes: usize) -> Result<Filters, Unpressed> {
         let level = self.level.min(LEVEL_MAX);
         let mut options = LzmaOptions::new_preset(level).map_err(unpressed)?;
         // Log text: no alignment, and the byte before says most of the next.
@@ -63,28 +90,13 @@ impl Recipe {
         let useful = u32::try_from(plain_bytes.next_power_of_two()).unwrap_or(u32::MAX);
         options.dict_size(self.dictionary_bytes.min(useful).max(4096));
         if level == LEVEL_MAX {
-            options.nice_len(NICE_LEN);
+            let found = NICE_LEN.iter().find(|(ratio_max, _)| self.ratio < *ratio_max);
+            options.nice_len(found.map_or(64, |(_, nice_len)| *nice_len));
         }
         let mut filters = Filters::new();
         filters.lzma2(&options);
         Ok(filters)
     }
-}
-
-/// Compresses one block. liblzma makes a stream of it; header and footer of
-/// that go, and its sizes come into the block's header.
-pub(super) fn press(recipe: Recipe, plain: &[u8], stop: &AtomicBool) -> Result<Pressed, Unpressed> {
-    let filters = recipe.filters(plain.len())?;
-    let mut stream = Stream::new_stream_encoder(&filters, Check::Crc64).map_err(unpressed)?;
-    let mut sealed = Vec::with_capacity(plain.len() / 4 + 1024);
-    for slice in plain.chunks(SLICE_BYTES) {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Unpressed::Stopped);
-        }
-        run(&mut stream, slice, &mut sealed, Action::Run)?;
-    }
-    run(&mut stream, &[], &mut sealed, Action::Finish)?;
-    into_block(sealed, plain.len() as u64).ok_or(Unpressed::Failed("liblzma: no block in a stream"))
 }
 
 fn run(
