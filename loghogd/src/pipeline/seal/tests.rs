@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::compress::Sum;
 use super::*;
 use crate::config::checked::Format;
+use crate::disk::{Disk, LogDir};
 
 const FORMATS: [Format; 4] = [Format::Xz, Format::Gzip, Format::Bzip2, Format::Zstd];
 
@@ -318,4 +319,30 @@ fn higher_levels_make_smaller_files() {
             assert!(pair[1] <= pair[0] + pair[0] / 20, "{format:?}: {sizes:?}");
         }
     }
+}
+
+#[test]
+fn files_of_a_disk_are_read_back_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("app")).unwrap();
+    let disk: Box<dyn Disk> = Box::new(LogDir::open(folder.path()).unwrap());
+    let text = b"a line\n".repeat(1000);
+    let mut plain = disk.create("app", "plain").unwrap();
+    plain.write_all(&text).unwrap();
+    let mut sealed = disk.create("app", "sealed").unwrap();
+    let mut compressor = compressor(Format::Gzip, 6);
+    let mut plain = disk.open("app", "plain").unwrap();
+    let summary = compressor.compress(&mut plain, &mut sealed, &|| true).unwrap();
+    let found = compressor.verify(&*sealed, Format::Gzip, &|| true).unwrap();
+    assert_eq!(found, summary.plain);
+    assert!(looks_whole(&*sealed, Format::Gzip).unwrap());
+    assert_eq!(whole_members(&*sealed).unwrap().bytes, summary.sealed_bytes);
+}
+
+#[test]
+fn xz_is_the_library_of_the_system() {
+    // Without liblzma-dev an old copy is built in, silently; tools/setup
+    // installs it.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(maps.contains("/liblzma.so"), "liblzma is built in; run tools/setup and cargo clean");
 }
