@@ -27,17 +27,23 @@ pub type Stats = BTreeMap<String, u64>;
 pub struct Site {
     folder: TempDir,
     arguments: Vec<String>,
+    zone: Option<String>,
     tiny_disk_bytes: Option<u64>,
 }
 
 impl Site {
-    pub(crate) fn new(parent: &Path, arguments: Vec<String>, tiny_disk_bytes: Option<u64>) -> Site {
+    pub(crate) fn new(
+        parent: &Path,
+        arguments: Vec<String>,
+        zone: Option<String>,
+        tiny_disk_bytes: Option<u64>,
+    ) -> Site {
         let folder = tempfile::Builder::new().prefix("loghog-").tempdir_in(parent);
         let folder = folder.expect("a writable folder for temporary files");
         for below in ["etc", "log", "run", "work"] {
             std::fs::create_dir(folder.path().join(below)).expect("a writable temp folder");
         }
-        Site { folder, arguments, tiny_disk_bytes }
+        Site { folder, arguments, zone, tiny_disk_bytes }
     }
 
     /// The folder of everything.
@@ -97,6 +103,9 @@ impl Site {
         };
         command.arg("--config").arg(self.config_file()).args(&self.arguments);
         command.current_dir(self.folder()).stdin(Stdio::null());
+        if let Some(zone) = &self.zone {
+            command.env("TZ", zone);
+        }
         command
     }
 
@@ -224,6 +233,22 @@ impl Daemon {
                 root.join(seen_from_here.strip_prefix("/").expect("an absolute path"))
             }
         }
+    }
+
+    /// Mounts the tiny disk anew with these options, such as `ro`.
+    ///
+    /// # Panics
+    /// When the system does not do it.
+    #[track_caller]
+    pub fn remount(&self, options: &str) {
+        let mut command = Command::new("nsenter");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["--mount", "--target", &self.pid().to_string()]);
+        command.args(["mount", "-o", &format!("remount,{options}")]).arg(self.site().log_dir());
+        let output = command.output().expect("tools/setup has installed nsenter");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The whole records of a log file as it is now. The last one may still
@@ -355,8 +380,11 @@ impl Drop for Daemon {
             && std::thread::panicking()
         {
             let said = read_if_there(&site.folder().join("stderr"));
-            let start = said.len().saturating_sub(8000);
-            eprintln!("the daemon's own log ends with:\n{}", said.get(start..).unwrap_or(&said));
+            let (stats, mut said): (Vec<&str>, Vec<&str>) =
+                said.lines().partition(|line| line.contains(" - stats "));
+            said.drain(..said.len().saturating_sub(80));
+            said.extend(stats.last());
+            eprintln!("the daemon's own log ends with:\n{}", said.join("\n"));
         }
     }
 }

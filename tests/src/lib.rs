@@ -15,8 +15,10 @@ pub mod honest;
 pub mod load;
 pub mod process;
 pub mod scenario;
+pub mod segments;
 pub mod tls;
 pub mod wait;
+pub mod zone;
 
 pub use daemon::{Daemon, Site, Stopped};
 pub use scenario::Scenario;

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -108,19 +109,33 @@ pub fn assert_gapless(numbers: &[u64]) {
     }
 }
 
-fn send(mut socket: impl Write, app_id: &str, module: &str, told: &Told) -> Sent {
-    let mut scratch = EncodeScratch::default();
+/// Sends the messages of these numbers, and waits until the kernel has them.
+///
+/// # Panics
+/// When the daemon ends the connection.
+#[track_caller]
+pub fn send_numbers(socket: &mut impl Write, app: &str, module: &str, numbers: Range<u64>) {
     let mut out = Vec::with_capacity(2 * WRITE_BYTES);
+    let mut encode = encoder(app, module);
+    for number in numbers {
+        encode(number, &mut out);
+        if out.len() >= WRITE_BYTES {
+            socket.write_all(&out).expect("the daemon reads");
+            out.clear();
+        }
+    }
+    socket.write_all(&out).and_then(|()| socket.flush()).expect("the daemon reads");
+}
+
+fn send(mut socket: impl Write, app: &str, module: &str, told: &Told) -> Sent {
+    let mut out = Vec::with_capacity(2 * WRITE_BYTES);
+    let mut encode = encoder(app, module);
     let mut messages = 0;
     while !told.stop.load(Ordering::Relaxed) {
         out.clear();
         let first = messages;
         while out.len() < WRITE_BYTES {
-            let body = format!("number {messages} {FILLING}");
-            let hostname = "load";
-            let (stamp, nsecs, signature) = (0, 0, None);
-            let record = Record { app_id, module, hostname, body: &body, stamp, nsecs, signature };
-            encode(&record, None, false, &mut scratch, &mut out).expect("a short message");
+            encode(messages, &mut out);
             messages += 1;
         }
         if socket.write_all(&out).and_then(|()| socket.flush()).is_err() {
@@ -129,4 +144,16 @@ fn send(mut socket: impl Write, app_id: &str, module: &str, told: &Told) -> Sent
         told.messages.store(messages, Ordering::Relaxed);
     }
     Sent { messages, cut_off: false }
+}
+
+/// Appends the frame of a numbered message.
+fn encoder(app_id: &str, module: &str) -> impl FnMut(u64, &mut Vec<u8>) {
+    let mut scratch = EncodeScratch::default();
+    move |number, out| {
+        let body = format!("number {number} {FILLING}");
+        let hostname = "load";
+        let (stamp, nsecs, signature) = (0, 0, None);
+        let record = Record { app_id, module, hostname, body: &body, stamp, nsecs, signature };
+        encode(&record, None, false, &mut scratch, out).expect("a short message");
+    }
 }

@@ -28,6 +28,7 @@ pub struct Scenario {
     options: BTreeMap<&'static str, BTreeMap<String, String>>,
     authority: Option<PathBuf>,
     pub(crate) arguments: Vec<String>,
+    pub(crate) zone: Option<String>,
     pub(crate) tiny_disk_bytes: Option<u64>,
     parent: PathBuf,
 }
@@ -40,6 +41,7 @@ impl Scenario {
             options: BTreeMap::new(),
             authority: None,
             arguments: Vec::new(),
+            zone: None,
             tiny_disk_bytes: None,
             parent: std::env::temp_dir(),
         }
@@ -88,6 +90,13 @@ impl Scenario {
         self
     }
 
+    /// Starts the daemon in this time zone, a value of TZ.
+    #[must_use]
+    pub fn zone(mut self, zone: &str) -> Scenario {
+        self.zone = Some(zone.to_owned());
+        self
+    }
+
     /// Puts the log folder on a disk of its own with room for so many bytes.
     /// It lives in a mount namespace that ends with the daemon, so nothing
     /// stays mounted, whatever happens to the test.
@@ -112,7 +121,7 @@ impl Scenario {
 
     /// Writes it all down.
     pub fn site(self) -> Site {
-        let site = Site::new(&self.parent, self.arguments, self.tiny_disk_bytes);
+        let site = Site::new(&self.parent, self.arguments, self.zone, self.tiny_disk_bytes);
         if let Some(folder) = &self.authority {
             site.install_certificates(folder);
         }
