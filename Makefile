@@ -4,6 +4,7 @@
 #   make test                everything that must hold before a change goes in
 #   make test-long           the same, with longer fuzzing and crashing
 #   make test-crash          kill -9 under load, many times
+#   make test-hosts          thousands of files that are due at once
 #   make fuzz SECONDS=600    every fuzz target for so long
 #   make bench               side by side with what people use today
 #   make clean
@@ -17,6 +18,7 @@ SHELL := /bin/bash
 
 SECONDS ?= 600
 CRASH_ROUNDS ?= 300
+HOSTS ?= 5000
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -45,7 +47,7 @@ test: setup format lint build wheel unit pytest doc shipped fuzz-smoke
 	$(call step,all is well)
 
 .PHONY: test-long
-test-long: test test-crash
+test-long: test test-crash test-hosts
 	@$(MAKE) --no-print-directory fuzz SECONDS=$(SECONDS)
 
 .PHONY: setup
@@ -111,6 +113,11 @@ fuzz: setup
 test-crash: build
 	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
 	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash
+
+.PHONY: test-hosts
+test-hosts: build
+	$(call step,$(HOSTS) hosts with a file each that is due at midnight)
+	LOGHOG_HOSTS=$(HOSTS) cargo test --locked -p loghog-tests --test many_hosts -- --nocapture
 
 .PHONY: quickstart
 quickstart: setup
