@@ -45,6 +45,26 @@ fn datagrams_of_many_senders_arrive_or_are_counted_as_dropped() {
 }
 
 #[test]
+fn at_a_stop_each_datagram_is_written_or_counted() {
+    // More than the kernel's buffer takes.
+    const DATAGRAMS: u64 = 3000;
+    let daemon = Scenario::new().fast_disk().start();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let large = frame("plain", "", "h", &"x".repeat(60_000));
+    for _ in 0..DATAGRAMS {
+        socket.send_to(&large, daemon.udp()).unwrap();
+    }
+    let stopped = daemon.stop();
+    let stats = stopped.stats();
+    let lines = u64::try_from(stopped.site.records("plain/root.log").len()).unwrap();
+    assert_eq!(lines, stats["lines"]);
+    let not_written =
+        ["udp_dropped_by_kernel", "udp_dropped_held", "udp_unread_at_stop", "lines_lost"];
+    let counted: u64 = not_written.iter().map(|name| stats[*name]).sum();
+    assert_eq!(lines + counted, DATAGRAMS, "{stats:?}");
+}
+
+#[test]
 fn the_largest_datagrams_fit_signed_and_compressed_ones_too() {
     let daemon = Scenario::new().start();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
