@@ -1,14 +1,18 @@
 //! kill -9 under load: every line is whole, what was there stays, and the
-//! next start goes on behind it.
+//! next start goes on behind it; also while files turn, are sealed, or are
+//! compressed while they are written.
 //!
 //! `LOGHOG_CRASH_ROUNDS` sets how often; `make test-crash` asks for many.
 
+use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use loghog_tests::files::records;
 use loghog_tests::frames::frame;
 use loghog_tests::load::{Load, assert_gapless, numbers};
+use loghog_tests::segments::{self, assert_nothing_else};
 use loghog_tests::{DEADLINE, Scenario, wait_until};
 
 const FILES: [&str; 2] = ["one/root.log", "two/root.log"];
@@ -18,10 +22,7 @@ const FACILITIES: &str = "[one]\nrotate = daily\nbackup_count = 1\n\
 
 #[test]
 fn a_killed_daemon_leaves_whole_lines_and_goes_on_behind_them() {
-    let rounds: usize = match std::env::var("LOGHOG_CRASH_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
-        Err(_) => 6,
-    };
+    let rounds = rounds(6);
     let mut site = Scenario::new().facilities(FACILITIES).site();
     for round in 0..rounds {
         let before = FILES.map(|file| text(&site, file));
@@ -73,6 +74,63 @@ fn a_killed_daemon_leaves_whole_lines_and_goes_on_behind_them() {
                 std::fs::remove_file(site.log_dir().join(file)).unwrap();
             }
         }
+    }
+}
+
+#[test]
+fn a_kill_while_files_turn_and_are_sealed_loses_and_doubles_nothing() {
+    let scenario = Scenario::new()
+        .fast_disk()
+        .facilities("[plain]\nrotate = size\nmax_size = 300000\nbackup_count = 100000\n")
+        .option("compressor", "level", "0");
+    kill_again_and_again(scenario);
+}
+
+#[test]
+fn a_kill_while_files_are_compressed_and_turn_loses_and_doubles_nothing() {
+    let scenario = Scenario::new()
+        .fast_disk()
+        .facilities("[plain]\nrotate = size\nmax_size = 60000\nbackup_count = 100000\n")
+        .option("compressor", "compress_on_write", "yes");
+    kill_again_and_again(scenario);
+}
+
+/// Kills a daemon at another moment of its work each time. What one run has
+/// written has to be there after the next start: each line once, in order.
+fn kill_again_and_again(scenario: Scenario) {
+    let mut site = scenario.site();
+    let folder = site.log_dir().join("plain");
+    for round in 0..rounds(6) {
+        let daemon = site.start();
+        let load = Load::start(daemon.tcp(), "plain", "");
+        // At least so many were in a file before the kill.
+        let seen = daemon.wait_for_count("lines", 1000 + 7919 * (round as u64) % 10_000)["lines"];
+        std::thread::sleep(Duration::from_micros(997 * (round as u64) % 20_000));
+        site = daemon.kill();
+        load.wait();
+
+        // What a kill has torn is mended when its file is written to.
+        let daemon = site.start();
+        let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
+        socket.write_all(&frame("plain", "", "load", "again")).unwrap();
+        daemon.wait_for_count("lines", 1);
+        let mut records = segments::records_when_sealed(&folder, "root");
+        assert_nothing_else(&folder, &["root"]);
+        assert_eq!(records.pop().as_deref(), Some(" - load - again"));
+        let numbers = numbers(&records);
+        assert_gapless(&numbers);
+        assert!(numbers.len() as u64 >= seen, "what was in a file has vanished");
+        assert_eq!(daemon.stats()["segments_damaged"], 0);
+        site = daemon.stop().site;
+        // Each round has numbers of its own.
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+fn rounds(usual: usize) -> usize {
+    match std::env::var("LOGHOG_CRASH_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
+        Err(_) => usual,
     }
 }
 
