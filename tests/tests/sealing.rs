@@ -146,7 +146,6 @@ fn compressed_while_written_the_live_file_is_read_by_zcat_at_any_time() {
 }
 
 #[test]
-#[ignore = "not so yet"]
 fn compressed_while_written_a_file_is_no_larger_than_its_facility_says() {
     const MAX_SIZE: u64 = 20_000;
     const MESSAGES: u64 = 10_000;

@@ -56,7 +56,6 @@ fn sealed(text: &str) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "not so yet"]
 fn only_the_newest_are_kept_and_the_live_file_is_not_counted() {
     const MESSAGES: u64 = 20_000;
     let daemon = Scenario::new()
@@ -117,7 +116,6 @@ fn a_segment_goes_when_it_becomes_too_old_without_anything_happening() {
 }
 
 #[test]
-#[ignore = "not so yet"]
 fn a_live_file_that_grows_drives_the_oldest_out() {
     let facilities = "[plain]\nrotate = daily\nbackup_count = 99\nmax_total_size = 1MB\n";
     let site = Scenario::new().facilities(facilities).site();
