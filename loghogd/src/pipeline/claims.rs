@@ -50,6 +50,20 @@ impl Claims {
         !held.is_empty() && held.contains_key(&Key::of(folder, live, began))
     }
 
+    /// Does something to a segment that nobody holds, and that nobody can claim
+    /// before it is done. None when somebody does.
+    pub(crate) fn unless_held<T>(
+        &self,
+        folder: &str,
+        live: &str,
+        began: Began,
+        what: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let held = self.held();
+        let free = !held.contains_key(&Key::of(folder, live, began));
+        free.then(what)
+    }
+
     fn held(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,7 +121,9 @@ mod tests {
         assert!(!claims.is_claimed("app", &segment("db.log.2026-11-20-00-00-00-000000")));
         drop(first);
         assert!(claims.is_claimed("app", &plain));
+        assert_eq!(claims.unless_held("app", "web.log", plain.began, || ()), None);
         drop(second);
+        assert_eq!(claims.unless_held("app", "web.log", plain.began, || ()), Some(()));
         assert!(!claims.is_claimed("app", &plain));
         assert!(claims.held().is_empty());
     }

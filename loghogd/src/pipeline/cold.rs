@@ -109,6 +109,16 @@ impl Bell {
         self.changed.notify_all();
     }
 
+    /// What stands in this folder has become more, or may be deleted now.
+    pub fn ring_for_trim(&self, folder: &str) {
+        let mut rung = self.rung();
+        if !rung.trim.folders.contains(folder) {
+            rung.trim.folders.insert(folder.into());
+        }
+        drop(rung);
+        self.changed.notify_all();
+    }
+
     /// There is less room than there should be.
     pub fn ring_for_room(&self) {
         self.rung().trim.room = true;

@@ -35,7 +35,7 @@ pub use members::{Whole, member, whole_members};
 pub use verify::VerifyError;
 pub use whole::looks_whole;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ use super::rotate::recover;
 use crate::config::checked::Format;
 use crate::config::facility::Table;
 use crate::disk::{self, Disk, DiskFile, Facts};
-use crate::limits::{SEAL_RETRY_MAX, SEAL_RETRY_MIN};
+use crate::limits::{SEAL_RETRY_MAX, SEAL_RETRY_MIN, TRIM_PAUSE};
 use crate::stats::{Counter, Stats};
 
 /// What a sealer needs.
@@ -130,13 +130,21 @@ impl Sealer {
     pub fn run(&self, bell: &Bell) {
         self.compressor().prepare();
         let mut queue = Queue::default();
+        let mut released = Released::default();
         let mut call = Some(Call { all: true, ..Call::default() });
         while let Some(now) = call {
             self.look(&now, &mut queue);
-            call = match self.seal_next(&mut queue, Instant::now(), &|| !bell.has_ended()) {
-                Some(_) => bell.wait(Listener::Seal, Some(Instant::now())),
-                None => bell.wait(Listener::Seal, queue.next_retry()),
+            let oldest = queue.oldest(Instant::now());
+            let until = match &oldest {
+                None => queue.next_retry(),
+                Some((folder, _)) => {
+                    self.seal_next(&mut queue, Instant::now(), &|| !bell.has_ended());
+                    released.note(folder);
+                    Some(Instant::now())
+                }
             };
+            released.tell(bell, oldest.is_none(), Instant::now());
+            call = bell.wait(Listener::Seal, until);
         }
     }
 
@@ -436,12 +444,15 @@ impl Queue {
         self.waiting.entry(key).or_insert(Work { twins, retry: None });
     }
 
-    fn take(&mut self, now: Instant) -> Option<((Box<str>, Segment), Work)> {
+    /// The segment to be sealed next.
+    fn oldest(&self, now: Instant) -> Option<(Box<str>, Segment)> {
         let ready = |work: &Work| work.retry.as_ref().is_none_or(|retry| retry.at <= now);
         let oldest = self.waiting.iter().filter(|(_, work)| ready(work));
-        let key =
-            oldest.min_by_key(|((_, segment), _)| segment.began).map(|(key, _)| key.clone())?;
-        self.waiting.remove_entry(&key)
+        oldest.min_by_key(|((_, segment), _)| segment.began).map(|(key, _)| key.clone())
+    }
+
+    fn take(&mut self, now: Instant) -> Option<((Box<str>, Segment), Work)> {
+        self.waiting.remove_entry(&self.oldest(now)?)
     }
 
     /// When the next segment may be tried again.
@@ -452,6 +463,32 @@ impl Queue {
     /// Is there nothing left to seal?
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+}
+
+/// Folders in which something has been sealed: what could not be deleted
+/// meanwhile may be now. The trimmer lists all of a folder, so it hears of it
+/// once a second only.
+#[derive(Debug, Default)]
+struct Released {
+    folders: BTreeSet<Box<str>>,
+    told_at: Option<Instant>,
+}
+
+impl Released {
+    fn note(&mut self, folder: &str) {
+        if !self.folders.contains(folder) {
+            self.folders.insert(folder.into());
+        }
+    }
+
+    fn tell(&mut self, bell: &Bell, at_end: bool, now: Instant) {
+        let lately = self.told_at.is_some_and(|told_at| now < told_at + TRIM_PAUSE);
+        if self.folders.is_empty() || (lately && !at_end) {
+            return;
+        }
+        self.told_at = Some(now);
+        std::mem::take(&mut self.folders).iter().for_each(|folder| bell.ring_for_trim(folder));
     }
 }
 

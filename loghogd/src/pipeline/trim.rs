@@ -206,16 +206,19 @@ impl Pass<'_> {
         let mut folders = BTreeSet::new();
         for deletion in deletions {
             let (folder, live) = (&*deletion.facility.app, &*deletion.file.live);
-            // It took a while to come here.
-            if self.claims.holds(folder, live, deletion.closed.began) {
+            let remove = || {
+                deletion.closed.names(live).find_map(|segment| {
+                    let name = segment.to_string();
+                    let source = self.disk.remove(folder, &name).err()?;
+                    Some(TrimError::Undeletable { path: self.path(folder).join(name), source })
+                })
+            };
+            // It took a while to come here: somebody may have claimed it.
+            let began = deletion.closed.began;
+            let Some(refused) = self.claims.unless_held(folder, live, began, remove) else {
                 continue;
-            }
+            };
             folders.insert(folder);
-            let refused = deletion.closed.names(live).find_map(|segment| {
-                let name = segment.to_string();
-                let source = self.disk.remove(folder, &name).err()?;
-                Some(TrimError::Undeletable { path: self.path(folder).join(name), source })
-            });
             match refused {
                 None => done.add(*deletion),
                 Some(error) => self.fail(folder, error),

@@ -239,10 +239,14 @@ impl LogFile {
     /// Writes so many bytes as one member of a gzip file, or none of it.
     /// False when it does not fit: the file has to turn first.
     fn write_gzip(&mut self, bytes: usize, desk: &mut Desk<'_>) -> io::Result<bool> {
+        /// What a member adds to lines that become no smaller, and more.
+        const OVERHEAD_BYTES: u64 = 1 << 10;
+        let room = self.bytes_max().saturating_sub(self.bytes).saturating_sub(OVERHEAD_BYTES);
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(GZIP_MEMBER_BYTES_MAX);
         let mut lines = desk.spares.take();
         let mut skip = self.written;
         for parcel in &self.parcels {
-            let bytes_max = bytes.min(GZIP_MEMBER_BYTES_MAX) - lines.len();
+            let bytes_max = bytes.min(room).saturating_sub(lines.len());
             let rest = parcel.section.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
             match rest.get(..bytes_max) {
                 None => lines.extend_from_slice(rest),

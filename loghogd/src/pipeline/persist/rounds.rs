@@ -88,6 +88,9 @@ pub(in crate::pipeline) struct Rounds {
     /// By facility with a file for each host: how many have one.
     hosts: HashMap<Owner, usize>,
     hosts_full: HashSet<Owner>,
+    /// By facility with a `max_total_size`: what its live files have grown by
+    /// since the trimmer heard of it.
+    grown: HashMap<Owner, u64>,
     round: u64,
 }
 
@@ -126,6 +129,7 @@ impl Rounds {
             folders_unsynced: HashMap::new(),
             hosts: HashMap::new(),
             hosts_full: HashSet::new(),
+            grown: HashMap::new(),
             round: 0,
         }
     }
@@ -353,12 +357,30 @@ impl Rounds {
     /// Writes what waits for a file, and turns it where it has to.
     fn write(&mut self, number: usize, now: Instant) -> io::Result<()> {
         for _ in 0..TURNS_A_FILE_MAX {
-            if self.with(number, now, LogFile::write).unwrap_or(Ok(true))? {
+            let before = self.files.get(number).map_or(0, |file| file.bytes);
+            let written = self.with(number, now, LogFile::write).unwrap_or(Ok(true));
+            self.note_growth(number, before);
+            if written? {
                 break;
             }
             self.turn(number, now)?;
         }
         Ok(())
+    }
+
+    /// Where a facility may only take so much in all, live files that grow
+    /// drive out the oldest segments.
+    fn note_growth(&mut self, number: usize, before: u64) {
+        /// Into so many steps the size is divided; the trimmer hears of each.
+        const STEPS: u64 = 64;
+        let Some(file) = self.files.get(number) else { return };
+        let Some(total_bytes_max) = file.facility.total_bytes_max() else { return };
+        let grown = self.grown.entry(owner_of(&file.facility)).or_default();
+        *grown += file.bytes.saturating_sub(before);
+        if *grown > total_bytes_max.get() / STEPS {
+            *grown = 0;
+            self.bell.ring_for_trim(&file.folder);
+        }
     }
 
     fn turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
