@@ -184,8 +184,16 @@ impl Sealer {
             }
         }
         for (segment, twins) in found.plain.into_iter().filter(|(segment, _)| ours(segment)) {
-            if thoroughly {
-                self.mend(folder, &segment)?;
+            let name = segment.to_string();
+            match self.disk.facts(folder, &name) {
+                // What is no file is not ours, whatever it is called.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
+                Ok(None) => continue,
+                Ok(Some(_)) | Err(_) => {}
+            }
+            if let Err(error) = self.mend(folder, &segment, thoroughly) {
+                let shown = self.shown(folder, &name);
+                warn!("cannot look at {shown}: {error}; {}", disk::remedy(&error));
             }
             queue.put(folder, segment, twins);
         }
@@ -194,7 +202,10 @@ impl Sealer {
 
     /// A segment that turned just before the power failed may have lost its
     /// last lines, which were not synced yet, and half of one of them.
-    fn mend(&self, folder: &str, segment: &Segment) -> io::Result<()> {
+    fn mend(&self, folder: &str, segment: &Segment, thoroughly: bool) -> io::Result<()> {
+        if !thoroughly {
+            return Ok(());
+        }
         let name = segment.to_string();
         let mut file = self.disk.open_live(folder, &name)?.file;
         if let Mended::Cut(torn_bytes @ 1..) = mend(&mut *file, Form::Plain)? {
