@@ -8,6 +8,8 @@
 //! every line that was in the kernel (for a kill) or synced (for a power
 //! failure) is there once, in order, and there is no stray file.
 
+mod faults;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -238,7 +238,12 @@ impl Sealer {
         go_on: &dyn Fn() -> bool,
     ) -> Option<Result<Outcome, SealError>> {
         let ((folder, segment), mut work) = queue.take(now)?;
-        let outcome = self.seal(&folder, &segment, &work.twins, go_on);
+        // The attempt before may have come as far as giving it its name.
+        let twins = match work.retry {
+            None => Ok(std::mem::take(&mut work.twins)),
+            Some(_) => self.twins(&folder, &segment),
+        };
+        let outcome = twins.and_then(|twins| self.seal(&folder, &segment, &twins, go_on));
         match &outcome {
             Ok(_) | Err(SealError::Stopped) => {}
             Err(error) => {
@@ -256,6 +261,19 @@ impl Sealer {
             }
         }
         Some(outcome)
+    }
+
+    /// The formats in which there seems to be a sealed file of it.
+    fn twins(&self, folder: &str, segment: &Segment) -> Result<Vec<Format>, SealError> {
+        let mut twins = Vec::new();
+        for format in Format::ALL {
+            let name = segment.sealed(format).to_string();
+            match self.disk.facts(folder, &name) {
+                Ok(found) => twins.extend(found.map(|_| format)),
+                Err(source) => return Err(failed(&name, source)),
+            }
+        }
+        Ok(twins)
     }
 
     /// Seals a segment. `twins` are the formats in which there seems to be a

@@ -53,13 +53,15 @@ pub(crate) struct Fault {
     errno: Errno,
     operations: Vec<Operation>,
     is_meant: Predicate,
+    spared: usize,
     times: usize,
 }
 
 impl Fault {
     /// Everything fails with `errno`.
     pub(crate) fn new(errno: Errno) -> Fault {
-        Fault { errno, operations: Vec::new(), is_meant: Box::new(|_, _| true), times: usize::MAX }
+        let is_meant = Box::new(|_: &str, _: &str| true);
+        Fault { errno, operations: Vec::new(), is_meant, spared: 0, times: usize::MAX }
     }
 
     /// Only these operations fail.
@@ -73,6 +75,13 @@ impl Fault {
     #[must_use]
     pub(crate) fn at(mut self, is_meant: impl Fn(&str, &str) -> bool + Send + 'static) -> Fault {
         self.is_meant = Box::new(is_meant);
+        self
+    }
+
+    /// Only after so many calls that are meant and spared.
+    #[must_use]
+    pub(crate) fn after(mut self, calls: usize) -> Fault {
+        self.spared = calls;
         self
     }
 
@@ -91,9 +100,15 @@ impl Fault {
         name: &str,
     ) -> Option<Errno> {
         let on = self.operations.is_empty() || self.operations.contains(&operation);
-        let meant = self.times > 0 && on && (self.is_meant)(folder, name);
-        self.times -= usize::from(meant);
-        meant.then_some(self.errno)
+        if self.times == 0 || !on || !(self.is_meant)(folder, name) {
+            return None;
+        }
+        if self.spared > 0 {
+            self.spared -= 1;
+            return None;
+        }
+        self.times -= 1;
+        Some(self.errno)
     }
 }
 

@@ -341,6 +341,9 @@ fn a_fault_strikes_where_and_as_often_as_it_is_meant() {
         assert_eq!(refused.raw_os_error(), Some(Errno::EMFILE as i32));
     }
     assert!(disk.open_live("app", "one").is_ok());
+    disk.fail(Fault::new(Errno::EIO).on(&[Operation::Open]).after(1).times(1));
+    let opened = [1, 2, 3].map(|_| disk.open("app", "one").is_ok());
+    assert_eq!(opened, [true, false, true]);
     disk.fail(Fault::new(Errno::EROFS));
     assert!(disk.create("app", "three").is_err() && disk.create("app", "three").is_err());
     disk.heal();
