@@ -144,6 +144,9 @@ pub const TURNS_A_ROUND_MAX: usize = 64;
 /// waits for the next round.
 pub const TURNS_A_FILE_MAX: usize = 32;
 
+/// How long a file that could not turn is written to before it is tried again.
+pub const TURN_RETRY: Duration = Duration::from_secs(1);
+
 /// Files that have turned and are still open because they are not synced yet.
 /// Beyond it they are synced at once.
 pub const RETIRED_FILES_MAX: usize = 16;

@@ -43,6 +43,8 @@ pub mod rotate;
 pub mod seal;
 pub mod trim;
 #[cfg(test)]
+mod trouble_tests;
+#[cfg(test)]
 mod year_tests;
 
 use std::io;

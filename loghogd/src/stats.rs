@@ -39,6 +39,9 @@ counters! {
     Syncs = "syncs",
     /// Live files that became segments.
     FilesTurned = "files_turned",
+    /// Attempts to turn a file that failed and are repeated; its lines went on
+    /// into the same file.
+    TurnRetries = "turn_retries",
     /// Sealed segments that were there at the start and look whole.
     SegmentsFound = "segments_found",
     /// Segments that were sealed.

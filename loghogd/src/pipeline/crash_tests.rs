@@ -191,7 +191,7 @@ impl Process {
             if self.disk.has_stopped() {
                 return;
             }
-            if !self.rounds.has_more(self.now) {
+            if !self.rounds.has_more(self.now, false) {
                 break;
             }
         }
@@ -364,7 +364,7 @@ fn survives(
         let before = content(&disk, app);
         process.send(APPS.iter().position(|other| other == app).unwrap(), 2, sent);
         process.rounds.round(process.now, false);
-        while process.rounds.has_more(process.now) {
+        while process.rounds.has_more(process.now, false) {
             process.rounds.round(process.now, false);
         }
         let fresh = sent.messages[sent.messages.len() - 2..].concat();

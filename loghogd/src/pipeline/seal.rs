@@ -173,11 +173,14 @@ impl Sealer {
     ) -> io::Result<()> {
         let found = recover::find(&self.disk.names(folder)?);
         // Nobody but this thread makes unfinished seals, and it makes none now.
-        for name in &found.unfinished {
-            self.disk.remove(folder, name)?;
-            info!("removed {}, a seal that was not finished", self.shown(folder, name));
-        }
         let ours = |segment: &Segment| table.owner(folder, segment.stem()).is_some();
+        for segment in found.unfinished.iter().filter(|segment| ours(segment)) {
+            let shown = self.shown(folder, &segment.unfinished());
+            match self.disk.remove(folder, &segment.unfinished()) {
+                Ok(()) => info!("removed {shown}, a seal that was not finished"),
+                Err(error) => warn!("cannot remove {shown}: {error}; {}", disk::remedy(&error)),
+            }
+        }
         if thoroughly {
             for segment in found.sealed.iter().filter(|segment| ours(segment)) {
                 self.inspect(folder, segment);
@@ -191,7 +194,7 @@ impl Sealer {
                 Ok(None) => continue,
                 Ok(Some(_)) | Err(_) => {}
             }
-            if let Err(error) = self.mend(folder, &segment, thoroughly) {
+            if thoroughly && let Err(error) = self.mend(folder, &segment) {
                 let shown = self.shown(folder, &name);
                 warn!("cannot look at {shown}: {error}; {}", disk::remedy(&error));
             }
@@ -202,11 +205,13 @@ impl Sealer {
 
     /// A segment that turned just before the power failed may have lost its
     /// last lines, which were not synced yet, and half of one of them.
-    fn mend(&self, folder: &str, segment: &Segment, thoroughly: bool) -> io::Result<()> {
-        if !thoroughly {
+    fn mend(&self, folder: &str, segment: &Segment) -> io::Result<()> {
+        let name = segment.to_string();
+        // Who opens it to write would make it anew when it is deleted meanwhile.
+        let _claim = self.claims.claim(folder, segment);
+        if self.disk.facts(folder, &name)?.is_none() {
             return Ok(());
         }
-        let name = segment.to_string();
         let mut file = self.disk.open_live(folder, &name)?.file;
         if let Mended::Cut(torn_bytes @ 1..) = mend(&mut *file, Form::Plain)? {
             self.stats.add(Counter::TornBytes, torn_bytes);
@@ -407,8 +412,8 @@ impl Sealer {
         match digest(plain, go_on) {
             Ok(Some(expected)) => Ok(expected == found),
             Ok(None) => Err(SealError::Stopped),
-            // Only the sealed one can still be read: it is whole, and stays.
-            Err(_) => Ok(true),
+            // Nothing goes that has not been compared.
+            Err(source) => Err(failed(&segment.to_string(), source)),
         }
     }
 }

@@ -135,7 +135,8 @@ fn cut(file: &dyn DiskFile, keep: u64) -> io::Result<u64> {
         file.set_modified(facts.modified)?;
         file.sync()?;
     }
-    Ok(facts.bytes - keep)
+    // Somebody else may have cut off more meanwhile.
+    Ok(facts.bytes.saturating_sub(keep))
 }
 #[cfg(test)]
 mod tests {

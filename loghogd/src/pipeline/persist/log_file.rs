@@ -20,8 +20,8 @@ use super::{Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile, Facts};
 use crate::limits::{
-    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, RETIRED_FILES_MAX, WRITE_RETRY_MAX,
-    WRITE_RETRY_MIN,
+    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, QUEUE_BYTES_A_BATCH_MIN,
+    RETIRED_FILES_MAX, TURN_RETRY, WRITE_RETRY_MAX, WRITE_RETRY_MIN,
 };
 use crate::pipeline::rotate::name::{Began, Segment};
 use crate::pipeline::rotate::turn::{self, Newest};
@@ -44,8 +44,10 @@ pub(super) struct Desk<'a> {
     pub(super) spares: &'a Spares,
     pub(super) newest: &'a mut Newest,
     pub(super) press: &'a mut MemberPress,
-    /// The time of day, for names and schedules.
+    /// The time of day.
     pub(super) at: Timestamp,
+    /// The same, for files that begin now.
+    pub(super) beginning: Timestamp,
     /// The time that only goes forward, for pauses.
     pub(super) now: Instant,
 }
@@ -82,6 +84,8 @@ pub(super) struct LogFile {
     /// It is counted among the files that the hosts of its facility have.
     pub(super) is_counted: bool,
     pub(super) trouble: Option<Trouble>,
+    /// It could not turn, and is not asked to before.
+    turn_again_at: Option<Instant>,
     /// When the own log heard of trouble last.
     said_at: Option<Instant>,
     /// The last sync failed, and that has been said.
@@ -125,6 +129,7 @@ impl LogFile {
             used: 0,
             is_counted: false,
             trouble: None,
+            turn_again_at: None,
             said_at: None,
             sync_failed: false,
         }
@@ -148,7 +153,7 @@ impl LogFile {
         self.look(desk);
         self.open(desk)?;
         while !self.parcels.is_empty() {
-            let bytes = self.fitting(desk.form, desk.at);
+            let bytes = self.fitting(desk);
             if bytes == 0 {
                 return Ok(false);
             }
@@ -156,7 +161,7 @@ impl LogFile {
                 let first =
                     self.parcels.front().and_then(|first| first.section.bytes.get(self.written..));
                 self.began = first.and_then(Began::from_stamp);
-                self.since = Some(desk.at);
+                self.since = Some(desk.beginning);
             }
             match desk.form {
                 Form::Plain => self.write_plain(bytes, desk)?,
@@ -173,10 +178,15 @@ impl LogFile {
     /// How many bytes of what waits belong into the live file: whole messages,
     /// received before it was due, up to its largest size. A message longer
     /// than that has a segment of its own.
-    fn fitting(&self, form: Form, at: Timestamp) -> usize {
-        let due = self.due.filter(|&due| due <= at && self.bytes > 0);
+    fn fitting(&self, desk: &Desk<'_>) -> usize {
+        if self.turn_again_at.is_some_and(|again_at| desk.now < again_at) {
+            // It cannot turn: better too much in one file than nothing written.
+            return self.parcels.iter().map(|p| p.section.bytes.len()).sum::<usize>()
+                - self.written;
+        }
+        let due = self.due.filter(|&due| due <= desk.at && self.bytes > 0);
         let room = self.bytes_max().saturating_sub(self.bytes);
-        let mut room = match form {
+        let mut room = match desk.form {
             // How long lines are when they are compressed shows only then.
             Form::Gzip { .. } if room > 0 => usize::MAX,
             _ => usize::try_from(room).unwrap_or(usize::MAX),
@@ -264,7 +274,9 @@ impl LogFile {
         member_of(desk.press, &lines, &mut member)?;
         let written = lines.len();
         desk.spares.put_back(lines);
-        if self.bytes > 0 && self.bytes.saturating_add(member.len() as u64) > self.bytes_max() {
+        let may_turn = self.turn_again_at.is_none_or(|again_at| desk.now >= again_at);
+        let too_much = self.bytes.saturating_add(member.len() as u64) > self.bytes_max();
+        if self.bytes > 0 && too_much && may_turn {
             desk.spares.put_back(member);
             return Ok(false);
         }
@@ -337,6 +349,21 @@ impl LogFile {
         Ok(())
     }
 
+    /// Takes note that it could not turn, and says so once. Its lines go on
+    /// into the same file until it can.
+    pub(super) fn cannot_turn(&mut self, desk: &Desk<'_>, error: &io::Error) {
+        desk.stats.add(Counter::TurnRetries, 1);
+        if self.turn_again_at.is_none() {
+            error!(
+                "cannot turn {}: {error}; {}; its lines go on into the same file, and it is tried \
+                 again",
+                self.path(desk),
+                crate::disk::remedy(error)
+            );
+        }
+        self.turn_again_at = Some(desk.now + TURN_RETRY);
+    }
+
     /// Takes note of a live file that is there, with what it holds.
     pub(super) fn found(&mut self, facts: Facts, at: Timestamp) {
         self.bytes = facts.bytes;
@@ -347,7 +374,7 @@ impl LogFile {
     }
 
     /// Notices when somebody has moved the file away, deleted or cut it.
-    fn look(&mut self, desk: &Desk<'_>) {
+    pub(super) fn look(&mut self, desk: &Desk<'_>) {
         let Some(open) = &mut self.open else { return };
         if desk.now < open.looked_at + LOOK_EVERY {
             return;
@@ -359,6 +386,11 @@ impl LogFile {
             None => self.leave(desk),
             Some(found) if found.bytes < self.bytes => {
                 info!("{} was cut to {} bytes by somebody", self.path(desk), found.bytes);
+                // What is left may end in the middle of a line, and what was
+                // written of a message may be gone: the next line opens the
+                // file anew, and mends it.
+                self.begin_message_anew();
+                self.retire();
                 self.found(found, desk.at);
             }
             Some(_) => {}
@@ -412,6 +444,9 @@ impl LogFile {
         };
         let segment = self.rename(began, desk)?;
         debug!("{} is now {segment}", self.path(desk));
+        if self.turn_again_at.take().is_some() {
+            info!("{} turns again", self.path(desk));
+        }
         if opened_for_this {
             // Whoever closed it had synced it.
             self.open = None;
@@ -479,6 +514,7 @@ impl LogFile {
     pub(super) fn sync(&mut self, desk: &Desk<'_>) {
         self.messages_unsynced = 0;
         if self.unsynced_since.take().is_none() {
+            self.retired.clear();
             return;
         }
         let files = self.retired.iter().chain(self.open.iter().map(|open| &open.file));
@@ -510,9 +546,16 @@ impl LogFile {
         self.open = None;
     }
 
-    /// Memory of what waits.
+    /// The room that what waits takes, or somewhat more: several parcels may
+    /// share theirs.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.parcels.iter().map(|parcel| parcel.section.bytes.capacity()).sum()
+        let room = |parcel: &Parcel| parcel.section.bytes.capacity().max(QUEUE_BYTES_A_BATCH_MIN);
+        self.parcels.iter().map(room).sum()
+    }
+
+    /// A part of it has turned or was left, and is not synced yet.
+    pub(super) fn is_retired(&self) -> bool {
+        !self.retired.is_empty()
     }
 
     /// Of what waits, so many messages are in the file already: those at the
@@ -532,6 +575,13 @@ impl LogFile {
 
     fn forget_live(&mut self) {
         (self.bytes, self.began, self.due, self.since) = (0, None, None, None);
+    }
+
+    /// Of a message of which a part was written all is to be written.
+    fn begin_message_anew(&mut self) {
+        if let Some(first) = self.parcels.front() {
+            self.written = whole_messages(&first.section.bytes, self.written);
+        }
     }
 
     fn is_between_messages(&self) -> bool {

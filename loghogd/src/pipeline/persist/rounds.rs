@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::facility::{Facility, Table};
 use crate::disk::{self, Disk};
 use crate::limits::{
-    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX, WRITE_RETRY_MAX,
+    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, TURN_RETRY, TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX,
 };
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::due::DueTimes;
@@ -195,6 +195,7 @@ impl Rounds {
             newest: &mut self.newest,
             press: &mut self.press,
             at,
+            beginning: at,
             now,
         };
         match file.turn(&mut desk) {
@@ -243,10 +244,18 @@ impl Rounds {
             self.forget_if_gone(number);
             return;
         }
+        let at = self.clock.now();
         let Some(file) = self.files.get_mut(number) else { return };
-        file.facility = Arc::clone(&section.facility);
+        let before = std::mem::replace(&mut file.facility, Arc::clone(&section.facility));
+        let turns_otherwise = !Arc::ptr_eq(&before, &file.facility)
+            && before.rotate != file.facility.rotate
+            && file.bytes > 0;
         file.parcels.push_back(parcel);
         self.waiting.insert(number);
+        if turns_otherwise {
+            file.since = Some(at);
+            self.follow_due(number);
+        }
     }
 
     /// Does all that is due. In a stop only what waits is written: there is no
@@ -265,9 +274,9 @@ impl Rounds {
     }
 
     /// There is more to do at once.
-    pub(in crate::pipeline) fn has_more(&self, now: Instant) -> bool {
+    pub(in crate::pipeline) fn has_more(&self, now: Instant, stopping: bool) -> bool {
         let at = self.clock.now();
-        self.due.first().is_some_and(|due| due <= at)
+        (!stopping && self.due.first().is_some_and(|due| due <= at))
             || self
                 .waiting
                 .iter()
@@ -309,9 +318,11 @@ impl Rounds {
         if self.waiting.is_empty() {
             return;
         }
-        let refused = self.room.look(&*self.disk).err();
+        // What is left at a stop would be lost for want of room that is there.
+        let refused = self.room.look(&*self.disk).err().filter(|_| !stopping);
         if refused.is_some() {
             self.bell.ring_for_room();
+            self.let_go_of_deleted(now);
         }
         for number in self.waiting.clone() {
             if self.files.get(number).is_none_or(|file| !file.may_try(now)) {
@@ -354,6 +365,17 @@ impl Rounds {
         });
     }
 
+    /// Somebody may have deleted live files to make room: as long as they are
+    /// open they take it.
+    fn let_go_of_deleted(&mut self, now: Instant) {
+        for number in self.open.iter().map(|&(_, number)| number).collect::<Vec<_>>() {
+            self.with(number, now, |file, desk| file.look(desk));
+            if self.files.get(number).is_some_and(LogFile::is_retired) {
+                self.sync(number, now);
+            }
+        }
+    }
+
     /// Writes what waits for a file, and turns it where it has to.
     fn write(&mut self, number: usize, now: Instant) -> io::Result<()> {
         for _ in 0..TURNS_A_FILE_MAX {
@@ -363,9 +385,20 @@ impl Rounds {
             if written? {
                 break;
             }
-            self.turn(number, now)?;
+            if let Err(error) = self.turn(number, now) {
+                self.postpone_turn(number, &error, now);
+            }
         }
         Ok(())
+    }
+
+    /// A file cannot turn: its lines go on into the same file until it can.
+    fn postpone_turn(&mut self, number: usize, error: &io::Error, now: Instant) {
+        self.with(number, now, |file, desk| file.cannot_turn(desk, error));
+        if let Some(due) = self.due.of(number) {
+            let again = self.clock.now().saturating_add(TURN_RETRY).unwrap_or(Timestamp::MAX);
+            self.due.set(number, Some(due.max(again)));
+        }
     }
 
     /// Where a facility may only take so much in all, live files that grow
@@ -403,16 +436,12 @@ impl Rounds {
     fn turn_due(&mut self, at: Timestamp, now: Instant) {
         for _ in 0..TURNS_A_ROUND_MAX {
             let Some(number) = self.due.first_due(at) else { return };
-            let outcome = self.turn(number, now);
-            if outcome.is_err() {
-                // It is due again a little later; until then its lines go on
-                // into the same file.
-                let again = at.saturating_add(WRITE_RETRY_MAX).unwrap_or(Timestamp::MAX);
-                self.due.set(number, Some(again));
-                self.settle(number, "turn", outcome, now);
-            } else {
-                self.due.set(number, None);
-                self.forget_if_gone(number);
+            match self.turn(number, now) {
+                Err(error) => self.postpone_turn(number, &error, now),
+                Ok(()) => {
+                    self.due.set(number, None);
+                    self.forget_if_gone(number);
+                }
             }
             self.close_surplus(now);
         }
@@ -429,7 +458,7 @@ impl Rounds {
         if matches!(code, Some(Errno::EMFILE | Errno::ENFILE)) {
             self.close_oldest(now);
         }
-        self.with(number, now, |file, desk| file.settle(desk, what, outcome.as_ref().map(|()| ())));
+        self.with(number, now, |file, desk| file.settle(desk, what, outcome.as_ref().copied()));
     }
 
     fn sync_due(&mut self, now: Instant) {
@@ -511,7 +540,7 @@ impl Rounds {
             let now = Instant::now();
             self.write_all(now, true);
             let Some(retry) = self.next_due(true).filter(|_| now < deadline) else { break };
-            if !self.has_more(now) {
+            if !self.has_more(now, true) {
                 std::thread::sleep(retry.min(deadline).saturating_duration_since(now));
             }
         }
@@ -561,6 +590,7 @@ impl Rounds {
         now: Instant,
         what: impl FnOnce(&mut LogFile, &mut Desk<'_>) -> T,
     ) -> Option<T> {
+        let at = self.clock.now();
         let file = self.files.get_mut(number)?;
         let mut desk = Desk {
             disk: &*self.disk,
@@ -570,7 +600,8 @@ impl Rounds {
             spares: &self.spares,
             newest: &mut self.newest,
             press: &mut self.press,
-            at: self.clock.now(),
+            at,
+            beginning: self.due.beginning(at),
             now,
         };
         Some(what(file, &mut desk))

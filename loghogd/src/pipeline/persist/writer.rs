@@ -199,9 +199,10 @@ impl Writer {
     /// are there. False when nobody can give any more.
     fn receive(&mut self) -> bool {
         let now = Instant::now();
-        let due = match self.rounds.has_more(now) {
+        let stopping = self.stop.begun.load(Ordering::Relaxed);
+        let due = match self.rounds.has_more(now, stopping) {
             true => Some(now),
-            false => self.rounds.next_due(self.stop.begun.load(Ordering::Relaxed)),
+            false => self.rounds.next_due(stopping),
         };
         let first = match due {
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -406,5 +407,39 @@ mod tests {
         assert_eq!(desk.stats.get(Counter::Syncs), 2);
         let (_folder, stats, _) = desk.end();
         assert_eq!(stats.get(Counter::Syncs), 3, "the end syncs what is left");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_refuses_leaves_room_for_others_whatever_the_size_of_its_batches() {
+        let desk = desk(ROOMY);
+        fs::write(desk.folder.path().join("one"), "").unwrap();
+        let mut held = 0;
+        let started = Instant::now();
+        for number in 0..4000 {
+            let mut batch = desk.handover.batch();
+            let record = Record {
+                app_id: "one",
+                module: "",
+                hostname: "h",
+                body: "x",
+                stamp: 0,
+                nsecs: 0,
+                signature: None,
+            };
+            let facility = desk.table.find("one", "").unwrap();
+            let pushed = batch.push(&Clock::system().stamp(), &Admitted { facility, record });
+            if let Ok(crate::pipeline::persist::Pushed::Held(_)) = pushed {
+                held += 1;
+                break;
+            }
+            let handed = desk.handover.hand_over(&mut batch);
+            let waited = tokio::time::timeout(Duration::from_millis(1500), handed).await;
+            assert!(
+                waited.is_ok(),
+                "after {number} messages of one line each, in {:?}, nobody can write any more",
+                started.elapsed()
+            );
+        }
+        assert_eq!(held, 1);
     }
 }

@@ -44,7 +44,7 @@ impl DueTimes {
             in_order: BTreeSet::new(),
             of_file: HashMap::new(),
             answers: HashMap::new(),
-            latest: Timestamp::MIN,
+            latest: Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -91,11 +91,18 @@ impl DueTimes {
         self.in_order.first().filter(|&&(due, _)| due <= now).map(|&(_, file)| file)
     }
 
+    /// From when on a file is due that gets its first line now: times that
+    /// have been kept before the clock went back a little do not come again.
+    pub fn beginning(&self, now: Timestamp) -> Timestamp {
+        let back = self.latest.duration_since(now);
+        if SignedDuration::ZERO < back && back <= CLOCK_BACK_MAX { self.latest } else { now }
+    }
+
     /// Looks at the clock. True when it was so wrong before that all files
     /// need a new time: ask [`DueTimes::next_after`] again, from `now`.
     pub fn clock_was_wrong(&mut self, now: Timestamp) -> bool {
         let back = self.latest.duration_since(now);
-        if self.latest == Timestamp::MIN || back <= SignedDuration::ZERO {
+        if back <= SignedDuration::ZERO {
             self.latest = now;
             return false;
         }
@@ -140,7 +147,9 @@ mod tests {
         let mut due = DueTimes::new(TimeZone::UTC);
         assert!(!due.clock_was_wrong(at("2026-11-20T12:00:00Z")));
         assert!(!due.clock_was_wrong(at("2026-11-20T09:00:00Z")));
+        assert_eq!(due.beginning(at("2026-11-20T09:00:00Z")), at("2026-11-20T12:00:00Z"));
         assert!(!due.clock_was_wrong(at("2026-11-20T12:00:01Z")));
+        assert_eq!(due.beginning(at("2026-11-20T13:00:00Z")), at("2026-11-20T13:00:00Z"));
         assert!(due.clock_was_wrong(at("2026-11-20T08:59:59Z")));
         assert!(!due.clock_was_wrong(at("2026-11-20T09:00:00Z")), "once is enough");
     }

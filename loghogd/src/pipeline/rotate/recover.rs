@@ -23,8 +23,8 @@ pub struct Found {
     pub plain: Vec<(Segment, Vec<Format>)>,
     /// Segments of which only a sealed file is there.
     pub sealed: Vec<Segment>,
-    /// Names of seals that were not finished.
-    pub unfinished: Vec<String>,
+    /// Sealed segments that were not finished.
+    pub unfinished: Vec<Segment>,
 }
 
 /// Sorts the names in a folder.
@@ -40,7 +40,7 @@ pub fn find(names: &[String]) -> Found {
                     Some(format) => entry.1.push(format),
                 }
             }
-            Name::Unfinished(_) => found.unfinished.push(name.clone()),
+            Name::Unfinished(segment) => found.unfinished.push(segment),
             Name::Live { .. } | Name::Damaged(_) | Name::Foreign => {}
         }
     }
@@ -87,6 +87,7 @@ mod tests {
         );
         let sealed: Vec<String> = found.sealed.iter().map(Segment::to_string).collect();
         assert_eq!(sealed, ["web.log.2026-11-17-00-00-00-000000.gz"]);
-        assert_eq!(found.unfinished, ["web.log.2026-11-19-00-00-00-000000.xz.part"]);
+        let unfinished: Vec<String> = found.unfinished.iter().map(Segment::unfinished).collect();
+        assert_eq!(unfinished, ["web.log.2026-11-19-00-00-00-000000.xz.part"]);
     }
 }

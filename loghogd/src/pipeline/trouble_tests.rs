@@ -1,0 +1,411 @@
+//! Troubles that come together, each told as it happens: a disk that refuses
+//! for a moment, somebody who deletes, empties or truncates a file meanwhile, a
+//! clock that goes back, a schedule that changes.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use nix::errno::Errno;
+use tokio::sync::Semaphore;
+use wire::v1::Record;
+
+use super::claims::Claims;
+use super::cold::{Bell, Call};
+use super::gate::Admitted;
+use super::persist::Batch;
+use super::persist::live::{Form, mend};
+use super::persist::log_file::Parcel;
+use super::persist::rounds::{Rounds, Settings, Shelf};
+use super::seal::{Compressor, Queue, Sealer};
+use crate::clock::Clock;
+use crate::config::checked::{Format, MinFree};
+use crate::config::{self, Table};
+use crate::disk::simulated::{Fault, Operation, Simulated};
+use crate::disk::{Disk, DiskFile, Facts};
+use crate::stats::Stats;
+
+const CONF: &str = "[app]\nrotate = hourly\nbackup_count = 9\n";
+
+fn table(text: &str) -> Arc<Table> {
+    Arc::new(config::read_facilities(text.as_bytes(), Path::new("facilities.conf")).unwrap())
+}
+
+fn sealer(disk: Arc<dyn Disk>) -> Sealer {
+    Sealer {
+        disk,
+        table: Arc::new(ArcSwap::new(table(CONF))),
+        compressor: Mutex::new(Compressor::with_threads(Format::Gzip, 1, 1, || ())),
+        claims: Claims::new(),
+        stats: Arc::new(Stats::new()),
+    }
+}
+
+const X: &str = "root.log.2026-11-20-00-00-00-000000";
+const Y: &str = "root.log.2026-11-21-00-00-00-000000";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn all() -> Call {
+    Call { all: true, ..Call::default() }
+}
+
+fn tries(operation: Operation) -> Vec<String> {
+    let disk = Simulated::new();
+    disk.put("app", X, b"one\ntwo\n", at("2026-11-20T01:00:00Z"));
+    let sealer = sealer(Arc::new(disk.clone()));
+    let mut queue = Queue::default();
+    sealer.look(&all(), &mut queue);
+    // For a moment the disk refuses the step behind the rename.
+    disk.fail(
+        Fault::new(Errno::EIO).on(&[operation]).at(|_, name| name.is_empty() || name == X).times(1),
+    );
+    let mut now = Instant::now();
+    let mut outcomes = Vec::new();
+    for _ in 0..6 {
+        if let Some(outcome) = sealer.seal_next(&mut queue, now, &|| true) {
+            outcomes.push(outcome.map_or_else(|e| e.to_string(), |o| format!("{o:?}")));
+        }
+        // Somebody rings: the folder is looked at again.
+        sealer.look(&Call { folders: ["app".into()].into(), ..Call::default() }, &mut queue);
+        now += Duration::from_secs(120);
+    }
+    outcomes.push(disk.tree().join(" "));
+    outcomes
+}
+
+#[test]
+fn a_segment_whose_seal_was_published_before_a_fault_is_finished_when_it_is_over() {
+    for operation in [Operation::Remove, Operation::SyncFolder] {
+        let outcomes = tries(operation);
+        assert_eq!(
+            outcomes.last().unwrap(),
+            &format!("app/{X}.gz"),
+            "{operation:?}: {outcomes:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_plain_segment_that_cannot_be_read_for_a_moment_is_not_deleted_for_another_content() {
+    let disk = Simulated::new();
+    let now = at("2026-11-20T01:00:00Z");
+    disk.put("app", X, b"only here\n", now);
+    let mut other = Vec::new();
+    let mut gz = flate2::write::GzEncoder::new(&mut other, flate2::Compression::fast());
+    gz.write_all(b"something else\n").unwrap();
+    gz.finish().unwrap();
+    disk.put("app", &format!("{X}.gz"), &other, now);
+    let sealer = sealer(Arc::new(disk.clone()));
+    let mut queue = Queue::default();
+    sealer.look(&Call { folders: ["app".into()].into(), ..Call::default() }, &mut queue);
+    disk.fail(Fault::new(Errno::ENOMEM).on(&[Operation::Read]).at(|_, name| name == X).times(1));
+    let _ = sealer.seal_next(&mut queue, Instant::now(), &|| true);
+    let kept = disk.tree().iter().any(|path| {
+        disk.content("app", path.strip_prefix("app/").unwrap()).unwrap() == b"only here\n"
+    });
+    assert!(kept, "{:?}", disk.tree());
+}
+
+#[test]
+fn one_segment_that_cannot_be_looked_at_does_not_keep_others_from_being_sealed() {
+    let disk = Simulated::new();
+    disk.put("app", X, b"damaged\n", at("2026-11-20T01:00:00Z"));
+    disk.put("app", Y, b"whole\n", at("2026-11-21T01:00:00Z"));
+    disk.fail(Fault::new(Errno::EIO).on(&[Operation::Read]).at(|_, name| name == X));
+    let sealer = sealer(Arc::new(disk.clone()));
+    let mut queue = Queue::default();
+    sealer.look(&all(), &mut queue);
+    while sealer.seal_next(&mut queue, Instant::now(), &|| true).is_some() {}
+    assert!(disk.tree().contains(&format!("app/{Y}.gz")), "{:?}", disk.tree());
+}
+
+/// A disk on which somebody deletes a segment just after the names were listed.
+#[derive(Debug)]
+struct Deleting(Simulated);
+
+impl Disk for Deleting {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    fn folders(&self) -> io::Result<Vec<String>> {
+        self.0.folders()
+    }
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let names = self.0.names(folder);
+        self.0.remove(folder, X)?;
+        names
+    }
+    fn facts(&self, folder: &str, name: &str) -> io::Result<Option<Facts>> {
+        self.0.facts(folder, name)
+    }
+    fn open_live(&self, folder: &str, name: &str) -> io::Result<crate::disk::Live> {
+        self.0.open_live(folder, name)
+    }
+    fn open(&self, folder: &str, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.0.open(folder, name)
+    }
+    fn create(&self, folder: &str, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.0.create(folder, name)
+    }
+    fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(folder, from, to)
+    }
+    fn remove(&self, folder: &str, name: &str) -> io::Result<()> {
+        self.0.remove(folder, name)
+    }
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        self.0.sync_folder(folder)
+    }
+    fn space(&self) -> io::Result<crate::disk::Space> {
+        self.0.space()
+    }
+}
+
+#[test]
+fn a_segment_that_the_trimmer_deletes_meanwhile_does_not_come_back_empty() {
+    let disk = Simulated::new();
+    disk.put("app", X, b"old\n", at("2026-11-20T01:00:00Z"));
+    let sealer = sealer(Arc::new(Deleting(disk.clone())));
+    let mut queue = Queue::default();
+    sealer.look(&all(), &mut queue);
+    while sealer.seal_next(&mut queue, Instant::now(), &|| true).is_some() {}
+    assert_eq!(disk.tree(), Vec::<String>::new());
+}
+
+/// A file that somebody truncates between two looks at it.
+#[derive(Debug)]
+struct Shrinking(std::cell::Cell<u64>);
+
+impl Read for Shrinking {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+}
+impl Write for Shrinking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+impl DiskFile for Shrinking {
+    fn facts(&self) -> io::Result<Facts> {
+        let bytes = self.0.replace(0);
+        Ok(Facts { id: (1, 1), bytes, disk_bytes: bytes, modified: Timestamp::UNIX_EPOCH })
+    }
+    fn read_at(&self, buffer: &mut [u8], _: u64) -> io::Result<usize> {
+        buffer.fill(b'\n');
+        Ok(buffer.len())
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_modified(&self, _: Timestamp) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn forget(&self) {}
+}
+
+#[test]
+fn a_file_that_is_truncated_while_its_end_is_looked_at_is_no_fault_of_ours() {
+    let mut file = Shrinking(std::cell::Cell::new(100));
+    assert!(mend(&mut file, Form::Plain).is_ok());
+}
+
+struct Process {
+    rounds: Rounds,
+    clock: Clock,
+    room: Arc<Semaphore>,
+}
+
+fn process(
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    min_free: Option<MinFree>,
+    open_files_max: usize,
+) -> Process {
+    let (stats, bell) = (Arc::new(Stats::new()), Arc::new(Bell::default()));
+    let settings = Settings {
+        open_files_max,
+        hosts_max: 100_000,
+        unsynced_time_max: Duration::from_secs(1),
+        form: Form::Plain,
+        min_free,
+    };
+    let rounds = Rounds::new(disk, settings, clock.clone(), stats, Shelf::default(), bell);
+    Process { rounds, clock, room: Arc::new(Semaphore::new(1 << 24)) }
+}
+
+impl Process {
+    fn send(&mut self, table: &Table, host: &str, body: &str) {
+        let facility = table.find("app", "").unwrap();
+        let mut batch = Batch::new(Arc::default(), Arc::default());
+        let record = Record {
+            app_id: "app",
+            module: "",
+            hostname: host,
+            body,
+            stamp: 0,
+            nsecs: 0,
+            signature: None,
+        };
+        batch.push(&self.clock.stamp(), &Admitted { facility, record }).unwrap();
+        for section in batch.take() {
+            let permit = Arc::clone(&self.room).try_acquire_many_owned(1).unwrap();
+            self.rounds.enqueue(Parcel { section, _room: Arc::new(permit) });
+        }
+    }
+}
+
+fn standing(text: &str) -> Clock {
+    Clock::standing(at(text), TimeZone::UTC)
+}
+
+#[test]
+fn a_new_schedule_is_followed_also_when_a_line_under_it_comes_before_the_reload() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T12:30:00Z");
+    let mut process = process(Arc::new(disk), clock, None, 9);
+    let (before, after) = (table("[app]\nrotate = yearly\nbackup_count = 9\n"), table(CONF));
+    let now = Instant::now();
+    process.send(&before, "h", "x");
+    process.rounds.round(now, false);
+    assert_eq!(process.rounds.next_turn(), Some(at("2027-01-01T00:00:00Z")));
+    // A lane follows the new table at once; the order to reload comes a moment later.
+    process.send(&after, "h", "y");
+    process.rounds.reload(&after, now);
+    process.rounds.round(now, false);
+    assert_eq!(process.rounds.next_turn(), Some(at("2026-11-20T13:00:00Z")));
+}
+
+#[test]
+fn a_time_that_was_kept_does_not_come_again_when_the_clock_goes_back_a_little() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:00Z");
+    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let table = table(CONF);
+    let now = Instant::now();
+    process.send(&table, "h", "x");
+    process.rounds.round(now, false);
+    clock.set(at("2026-11-20T12:00:01Z"));
+    process.rounds.round(now, false);
+    // NTP sets the clock back by two minutes.
+    clock.set(at("2026-11-20T11:58:01Z"));
+    process.send(&table, "h", "y");
+    process.rounds.round(now, false);
+    assert_eq!(process.rounds.next_turn(), Some(at("2026-11-20T13:00:00Z")));
+}
+
+#[test]
+fn a_full_disk_and_a_file_that_is_emptied_leave_no_torn_line() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:00Z");
+    let mut process = process(Arc::new(disk.clone()), clock, None, 9);
+    let table = table(CONF);
+    let mut now = Instant::now();
+    process.send(&table, "h", "first");
+    process.rounds.round(now, false);
+    let bytes = disk.content("app", "root.log").unwrap().len() as u64;
+    disk.set_total_bytes(bytes + 10);
+    process.send(&table, "h", "second");
+    process.rounds.round(now, false);
+    process.rounds.round(now, false);
+    // The operator makes room as operators do: `> root.log`.
+    disk.open_live("app", "root.log").unwrap().file.set_len(0).unwrap();
+    for _ in 0..4 {
+        now += Duration::from_secs(1);
+        process.rounds.round(now, false);
+    }
+    let text = String::from_utf8(disk.content("app", "root.log").unwrap()).unwrap();
+    assert!(text.is_empty() || text == "2026-11-20 11:59:00.000000 - h - second\n", "{text:?}");
+}
+
+#[test]
+fn a_live_file_that_an_operator_deletes_to_make_room_gives_its_room_back() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:00Z");
+    disk.set_total_bytes(1000);
+    let min_free = Some(MinFree::Percent { tenths: 500 });
+    let mut process = process(Arc::new(disk.clone()), clock, min_free, 9);
+    let table = table(CONF);
+    let mut now = Instant::now();
+    process.send(&table, "h", &"x".repeat(600));
+    process.rounds.round(now, false);
+    process.send(&table, "h", "y");
+    process.rounds.round(now, false);
+    disk.take_away("app", Some("root.log"));
+    for _ in 0..10 {
+        now += Duration::from_secs(1);
+        process.rounds.round(now, false);
+    }
+    assert!(disk.content("app", "root.log").is_some(), "{disk:?}");
+}
+
+#[test]
+fn stop_with_a_due_file_does_not_spin() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:00Z");
+    let mut process = process(Arc::new(disk), clock.clone(), None, 9);
+    process.send(&table(CONF), "h", "x");
+    let now = Instant::now();
+    process.rounds.round(now, false);
+    clock.set(at("2026-11-20T12:00:01Z"));
+    // A stop has begun: nothing is to be done before the last batch comes.
+    process.rounds.round(now, true);
+    assert!(
+        !process.rounds.has_more(now, true),
+        "the writer goes round and round until the stop ends"
+    );
+}
+
+#[test]
+fn what_waits_for_min_free_is_written_at_a_stop() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:00Z");
+    disk.set_total_bytes(10_000);
+    let mut process =
+        process(Arc::new(disk.clone()), clock, Some(MinFree::Percent { tenths: 990 }), 9);
+    let table = table(CONF);
+    process.send(&table, "h", &"x".repeat(200));
+    process.rounds.round(Instant::now(), false);
+    process.send(&table, "h", "y");
+    process.rounds.round(Instant::now(), false);
+    let lost = process.rounds.end(Instant::now() + Duration::from_millis(100), |_| ());
+    assert_eq!(lost, 0, "there are 9,700 bytes free");
+}
+
+#[test]
+fn a_turn_that_is_refused_does_not_stop_the_lines() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:00Z");
+    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let table = table(CONF);
+    let mut now = Instant::now();
+    process.send(&table, "h", "x");
+    process.rounds.round(now, false);
+    disk.fail(Fault::new(Errno::EACCES).on(&[Operation::Rename]));
+    clock.set(at("2026-11-20T12:00:01Z"));
+    process.rounds.round(now, false);
+    process.send(&table, "h", "y");
+    for _ in 0..5 {
+        now += Duration::from_secs(2);
+        process.rounds.round(now, false);
+    }
+    let text = String::from_utf8(disk.content("app", "root.log").unwrap()).unwrap();
+    assert_eq!(
+        text.lines().count(),
+        2,
+        "rounds.rs says that lines go on into the same file: {text}"
+    );
+}
