@@ -68,8 +68,8 @@ fn main() -> Result<()> {
     };
     let plain_bytes = fs::metadata(&plain)?.len();
     println!("{plain_bytes} bytes of log text, level {}", arguments.level);
-    println!("              seconds    MB/s        bytes   ratio   peak memory MiB");
-    let (mut times, mut sizes) = (Vec::new(), Vec::new());
+    println!("              seconds    MB/s   CPU seconds        bytes   ratio   peak memory MiB");
+    let (mut times, mut cpus, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..arguments.pairs {
         let xz = || {
             run(
@@ -88,10 +88,14 @@ fn main() -> Result<()> {
         theirs.print("xz -6 -T2", plain_bytes);
         ours.print("ours, xz", plain_bytes);
         times.push(ours.seconds / theirs.seconds);
+        cpus.push(ours.used.cpu.as_secs_f64() / theirs.used.cpu.as_secs_f64());
         sizes.push(ours.bytes as f64 / theirs.bytes as f64);
     }
     let (time, size) = (median(times), median(sizes));
-    println!("pair by pair, medians: {time:.2} of the time, {size:.3} of the size");
+    println!(
+        "pair by pair, medians: {time:.2} of the time, {:.2} of the CPU, {size:.3} of the size",
+        median(cpus)
+    );
     if !arguments.only_xz {
         for ending in ["gz", "bz2", "zst"] {
             engine(&arguments, &plain, ending, folder.path())?
@@ -123,18 +127,26 @@ fn seal(plain: &Path, format: Format, arguments: &Arguments) -> Result<()> {
 struct Figures {
     seconds: f64,
     bytes: u64,
-    memory_mib: f64,
+    used: Used,
+}
+
+/// What a process has used.
+#[derive(Default)]
+struct Used {
+    cpu: Duration,
+    memory_kib: u64,
 }
 
 impl Figures {
     fn print(&self, name: &str, plain_bytes: u64) {
         println!(
-            "{name:12} {:8.1} {:7.1} {:12} {:7.2} {:17.1}",
+            "{name:12} {:8.1} {:7.1} {:13.1} {:12} {:7.2} {:17.1}",
             self.seconds,
             plain_bytes as f64 / 1e6 / self.seconds,
+            self.used.cpu.as_secs_f64(),
             self.bytes,
             plain_bytes as f64 / self.bytes as f64,
-            self.memory_mib
+            self.used.memory_kib as f64 / 1024.0
         );
     }
 }
@@ -148,36 +160,37 @@ fn engine(arguments: &Arguments, plain: &Path, ending: &str, folder: &Path) -> R
     }
     command.arg("--engine").arg(plain).arg(ending).env("LOGHOG_BENCH_OUT", &out);
     let begun = Instant::now();
-    let memory_mib = watch(command.spawn()?)?;
-    figures(begun, memory_mib, &out)
+    let used = watch(command.spawn()?)?;
+    figures(begun, used, &out)
 }
 
 /// Runs a program that writes to its standard output.
 fn run(command: &mut Command, out: &Path) -> Result<Figures> {
     let begun = Instant::now();
     let child = command.stdout(Stdio::from(File::create(out)?)).spawn()?;
-    let memory_mib = watch(child)?;
-    figures(begun, memory_mib, out)
+    let used = watch(child)?;
+    figures(begun, used, out)
 }
 
-fn figures(begun: Instant, memory_mib: f64, out: &Path) -> Result<Figures> {
+fn figures(begun: Instant, used: Used, out: &Path) -> Result<Figures> {
     let seconds = begun.elapsed().as_secs_f64();
     let bytes = fs::metadata(out)?.len();
     fs::remove_file(out)?;
-    Ok(Figures { seconds, bytes, memory_mib })
+    Ok(Figures { seconds, bytes, used })
 }
 
-/// Waits for a process; returns the most memory that it had.
-fn watch(mut child: Child) -> Result<f64> {
+/// Waits for a process.
+fn watch(mut child: Child) -> Result<Used> {
     let process = Process(child.id());
-    let mut memory_kib = 0;
+    let mut used = Used::default();
     loop {
         if let Some(ended) = child.try_wait()? {
             ensure!(ended.success(), "a program that compresses failed: {ended}");
-            return Ok(memory_kib as f64 / 1024.0);
+            return Ok(used);
         }
         // At its very end a process says nothing any more.
-        memory_kib = process.memory_peak_kib().unwrap_or(memory_kib);
+        used.memory_kib = process.memory_peak_kib().unwrap_or(used.memory_kib);
+        used.cpu = process.cpu().unwrap_or(used.cpu);
         std::thread::sleep(Duration::from_millis(10));
     }
 }
