@@ -32,7 +32,7 @@ use crate::limits::{
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
 use crate::pipeline::claims::Claims;
-use crate::pipeline::cold::{Bell, Cold};
+use crate::pipeline::cold::{self, Bell};
 use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
 use crate::pipeline::seal::{Compressor, Sealer};
@@ -102,9 +102,17 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     };
     let disk: Arc<dyn Disk> = Arc::new(log_dir);
     let table = Arc::new(ArcSwap::from_pointee(loaded.table));
-    let bell = Arc::new(Bell::default());
+    let sealer = Sealer {
+        disk: Arc::clone(&disk),
+        table: Arc::clone(&table),
+        compressor: Mutex::new(Compressor::new(&config.compressor, lower_priority)),
+        claims: Claims::new(),
+        stats: Arc::clone(&stats),
+    };
+    let trimmer = Trimmer::new(config.main.min_free, clock.zone().clone(), Arc::clone(&stats));
+    let bell = cold::start(sealer, trimmer, clock.clone()).context(NO_THREAD)?;
     let (handover, mut writing) = writer::start(
-        Arc::clone(&disk),
+        disk,
         settings,
         table.load_full(),
         clock.clone(),
@@ -112,15 +120,6 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         Arc::clone(&bell),
     )
     .context(NO_THREAD)?;
-    let sealer = Sealer {
-        disk,
-        table: Arc::clone(&table),
-        compressor: Mutex::new(Compressor::new(&config.compressor, lower_priority)),
-        claims: Claims::new(),
-        stats: Arc::clone(&stats),
-    };
-    let trimmer = Trimmer::new(config.main.min_free, clock.zone().clone(), Arc::clone(&stats));
-    let cold = Cold::start(&bell, sealer, trimmer, clock.clone()).context(NO_THREAD)?;
     let floodgate = handover.floodgate();
     let complaints = Complaints::new(runtime.handle().clone());
     let (stop, stopping) = watch::channel(None);
@@ -158,7 +157,6 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     drop((road, handover));
     bell.end();
     let outcome = wait_for_disk(writing, stopped, &floodgate);
-    cold.wait((stopped + STOP_TIME_MAX).into_std());
     runtime.shutdown_background();
     complaints.sum_up_all();
     info!("stats {stats}");

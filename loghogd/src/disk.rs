@@ -154,13 +154,15 @@ pub struct Live {
     pub is_new: bool,
 }
 
-/// The room on a file system, in bytes.
+/// The room on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// All there is.
+    /// All there is, in bytes.
     pub total_bytes: u64,
-    /// What we may still use.
+    /// What we may still use, in bytes.
     pub free_bytes: u64,
+    /// What is deleted becomes free some time later.
+    pub shows_late: bool,
 }
 
 /// What an operator can do about an error.

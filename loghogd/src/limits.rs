@@ -23,6 +23,9 @@ pub const LINE_BYTES_MAX: usize = 4 * (wire::limits::FRAME_BYTES_MAX as usize) +
 /// senders wait and the kernel's UDP buffers fill; nothing else is dropped.
 pub const QUEUE_BYTES_MAX: usize = 6 << 20;
 
+/// The smallest part that the lines for one file take, in bytes.
+pub const QUEUE_BYTES_A_SECTION_MIN: usize = 512;
+
 /// Of these, what a file that refuses may take, in bytes. Beyond it those who
 /// send to it wait, and others go on.
 pub const REFUSED_FILE_BYTES_MAX: usize = 256 << 10;
@@ -34,10 +37,6 @@ pub const REFUSED_BYTES_MAX: usize = QUEUE_BYTES_MAX / 2;
 /// What connections that wait for a file may keep of what they have sent, in
 /// bytes. Beyond it they keep their lane, and others wait as well.
 pub const HELD_BYTES_MAX: usize = 4 << 20;
-
-/// The smallest part of [`QUEUE_BYTES_MAX`] that a batch takes, so that their
-/// number is bounded too.
-pub const QUEUE_BYTES_A_BATCH_MIN: usize = 4 << 10;
 
 /// Unfinished frames of all connections together, in bytes. At this limit the
 /// connection whose frame has been unfinished longest is closed, which adds
@@ -160,6 +159,16 @@ pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.
 pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// A sealed file is synced whenever it has grown by so many bytes.
+pub const SEAL_SYNC_BYTES: usize = 8 << 20;
+
+/// How long a thread of the cold half pauses after a fault of its own.
+pub const PANIC_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much of a connection is read at once while some file is held, in bytes:
+/// whoever then has to wait for it keeps no more.
+pub const CHUNK_BYTES_HELD: usize = 16 << 10;
+
 /// The pauses between attempts to seal a segment that could not be; they double.
 pub const SEAL_RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest of these pauses.
@@ -229,6 +238,7 @@ pub const AUTHORITY_WARNING_DAYS: i64 = 180;
 const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX <= QUEUE_BYTES_MAX);
 const _: () = assert!(REFUSED_FILE_BYTES_MAX <= REFUSED_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES <= HELD_BYTES_MAX);
+const _: () = assert!(PENDING_BYTES_MOVED_MAX + CHUNK_BYTES_HELD <= CHUNK_BYTES);
 const _: () = assert!(PENDING_BYTES_MOVED_MAX < CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= TURN_BYTES_MAX);
 const _: () = assert!(

@@ -69,7 +69,9 @@ use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::facility::Table;
 use crate::connections::{Connections, Peer, Seat, Transport};
-use crate::limits::{BOMB_PAUSE_MAX, BOMB_PAUSE_MIN, HANDSHAKE_TIME_MAX, TURN_BYTES_MAX};
+use crate::limits::{
+    BOMB_PAUSE_MAX, BOMB_PAUSE_MIN, CHUNK_BYTES_HELD, HANDSHAKE_TIME_MAX, TURN_BYTES_MAX,
+};
 use crate::stats::{Counter, Stats};
 
 /// What all connections share.
@@ -268,7 +270,11 @@ impl Road {
             if let Some(front) = buffer.get_mut(..start) {
                 front.copy_from_slice(pending.bytes());
             }
-            let end = match stream.try_read(buffer.get_mut(start..).unwrap_or_default())? {
+            let room = match self.shared.handover.holds_back() {
+                true => start + CHUNK_BYTES_HELD,
+                false => buffer.len(),
+            };
+            let end = match stream.try_read(buffer.get_mut(start..room).unwrap_or_default())? {
                 0 => return Ok(Turn::Ended),
                 bytes => start + bytes,
             };
@@ -280,6 +286,8 @@ impl Road {
         };
         seat.heard(carried.bytes > 0);
         if let Some(hold) = works.take_hold() {
+            // The gate has let it in; only the file does not take it yet.
+            seat.prove();
             seat.set_pending(0);
             return Ok(wait_for(hold, taken, pending.capacity()).await);
         }

@@ -172,13 +172,14 @@ fn what_is_not_exactly_ours_is_not_touched() {
     let left = Left::new(&site, "plain");
     let foreign = [
         "root-old.log.2020-01-01-12-00-00-000000",
+        "root-old.log.2020-01-02-12-00-00-000000.xz.part",
         "root.web.log.2020-01-01-12-00-00-000000",
         "root.web.log.2020-01-01-12-00-00-000000.xz",
         "roots.log.2020-01-01-12-00-00-000000.gz",
         "web-root.log.2020-01-01-12-00-00-000000",
         "root.log.2020-01-01",
         "root.log.2020-01-01-12-00-00",
-        "root.log.2020-13-01-12-00-00-000000",
+        "root.log.2020-13-32-12-00-00-000000",
         "root.log.2020-01-01-12-00-00-000000.xz.orig",
         "root.log.2020-01-01-12-00-00-000000.7z",
         "root.log.2020-01-01-12-00-00-000000~",
@@ -204,8 +205,10 @@ fn what_is_not_exactly_ours_is_not_touched() {
     // Of ours one is kept; then everything has been looked at.
     wait_until(DEADLINE, "ours are trimmed and sealed", || {
         let names = segments::segments(&left.folder, "root");
-        let ours: Vec<_> = names.iter().filter(|name| left.folder.join(name).is_file()).collect();
-        (ours.len() == 1 && segments::is_sealed(ours[0])).then_some(())
+        let is_ours = |name: &&String| name.starts_with("root.log.2020-01-03");
+        let ours: Vec<_> = names.iter().filter(is_ours).collect();
+        let others = names.iter().any(|name| name.contains("-01-01-") || name.contains("-01-02-"));
+        (!others && ours.len() == 1 && segments::is_sealed(ours[0])).then_some(())
     });
     let stopped = daemon.stop();
     let after = contents(&stopped.site.log_dir());

@@ -16,6 +16,7 @@ use nix::fcntl::{
     self, AtFlags, Flock, FlockArg, OFlag, OpenHow, PosixFadviseAdvice, RenameFlags, ResolveFlag,
 };
 use nix::sys::stat::{self, FileStat, Mode, SFlag};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, FsType, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{self, UnlinkatFlags};
 
@@ -25,6 +26,9 @@ use super::{Disk, DiskFile, Facts, Live, Space};
 const FILE_MODE: Mode = Mode::from_bits_truncate(0o640);
 /// Permissions of an application's folder.
 const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o750);
+
+/// Of OpenZFS (zfs_vfsops.h); the kernel's headers do not have it.
+const ZFS_SUPER_MAGIC: FsType = FsType(0x2fc1_2fc1);
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
 /// A pipe must not make us wait, nor a terminal become ours.
@@ -161,9 +165,11 @@ impl Disk for LogDir {
     fn space(&self) -> io::Result<Space> {
         let space = fstatvfs(&*self.folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(space.fragment_size());
+        let kind = fstatfs(&*self.folder)?.filesystem_type();
         Ok(Space {
             total_bytes: bytes(space.blocks()),
             free_bytes: bytes(space.blocks_available()),
+            shows_late: kind == BTRFS_SUPER_MAGIC || kind == ZFS_SUPER_MAGIC,
         })
     }
 }

@@ -282,7 +282,7 @@ impl Disk for Simulated {
         let mut state = self.lock();
         state.look(Operation::Space, "", "")?;
         let total_bytes = state.model.total_bytes;
-        Ok(Space { total_bytes, free_bytes: state.model.free_bytes() })
+        Ok(Space { total_bytes, free_bytes: state.model.free_bytes(), shows_late: false })
     }
 }
 

@@ -1,77 +1,47 @@
 //! Wakes the cold half, and runs it.
-//! What the hot half has done -> calls to `seal` and `trim`, each in a thread of its own.
-//! Invariant: the bell says only that there is something to do; what it is stands in the directory.
+//! What the hot half has done -> calls to `trim` and `seal`, each in a thread of its own.
+//! Invariant: a bell says only that there is something to do; what it is stands in the directory.
 //! Leaves out: the work itself.
+//!
+//! The thread that seals runs only when nobody else wants to. Whoever holds a
+//! lock and may be kept from running like that would keep everybody waiting
+//! who wants the same lock: so the writer and that thread share none. The
+//! writer rings for the trimmer, who runs like everybody else, and passes on
+//! what he hears.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use tracing::error;
 
 use super::seal::Sealer;
 use super::trim::Trimmer;
 use crate::clock::Clock;
+use crate::limits::PANIC_PAUSE;
 
-/// Rung by whoever has changed something, heard by one listener a room.
+/// Rung by whoever has changed something, heard by one listener.
 #[derive(Debug, Default)]
 pub struct Bell {
-    rung: Mutex<Rung>,
-    changed: Condvar,
-}
-
-/// The threads of the cold half.
-#[derive(Debug)]
-pub struct Cold {
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Cold {
-    /// Starts a thread for each room.
-    ///
-    /// # Errors
-    /// When the system has no thread to give.
-    pub fn start(
-        bell: &Arc<Bell>,
-        sealer: Sealer,
-        trimmer: Trimmer,
-        clock: Clock,
-    ) -> io::Result<Cold> {
-        let thread = |name: &str| std::thread::Builder::new().name(name.into());
-        let (disk, table) = (Arc::clone(&sealer.disk), Arc::clone(&sealer.table));
-        let claims = sealer.claims.clone();
-        let heard = Arc::clone(bell);
-        let trim =
-            thread("trim").spawn(move || trimmer.run(&*disk, &table, &claims, &clock, &heard))?;
-        let heard = Arc::clone(bell);
-        let seal = thread("seal").spawn(move || sealer.run(&heard))?;
-        Ok(Cold { threads: vec![seal, trim] })
-    }
-
-    /// Waits until they have ended, once the bell has; but no longer than
-    /// until `deadline`: what they leave undone is done after the next start.
-    pub fn wait(self, deadline: Instant) {
-        for thread in self.threads {
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-}
-
-/// Who listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listener {
-    /// The room that seals.
-    Seal,
-    /// The room that trims.
-    Trim,
+    rung: Mutex<Call>,
+    /// Rung by a listener who may be kept from running; nobody else waits for
+    /// this lock but the one who listens here.
+    rung_aside: Mutex<BTreeSet<Box<str>>>,
+    is_rung_aside: AtomicBool,
+    ended: AtomicBool,
+    listener: OnceLock<Thread>,
+    /// Hears what is heard here.
+    next: Option<Arc<Bell>>,
 }
 
 /// What there is to look at.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
-    /// Folders that have new segments.
+    /// Folders that have new segments, or of which something may be deleted.
     pub folders: BTreeSet<Box<str>>,
     /// The file system is short of room.
     pub room: bool,
@@ -79,96 +49,131 @@ pub struct Call {
     pub all: bool,
 }
 
-#[derive(Debug, Default)]
-struct Rung {
-    seal: Call,
-    trim: Call,
-    ended: bool,
+/// Starts the threads of the cold half, and gives the bell to ring for them.
+/// They end some time after the bell has; what they leave undone is done after
+/// the next start, so there is no need to wait for them.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn start(sealer: Sealer, mut trimmer: Trimmer, clock: Clock) -> io::Result<Arc<Bell>> {
+    let for_sealer = Arc::new(Bell::default());
+    let bell = Arc::new(Bell { next: Some(Arc::clone(&for_sealer)), ..Bell::default() });
+    let (disk, table) = (Arc::clone(&sealer.disk), Arc::clone(&sealer.table));
+    let (claims, heard) = (sealer.claims.clone(), Arc::clone(&bell));
+    let trim = move || trimmer.run(&*disk, &table, &claims, &clock, &heard);
+    begin("trim", Arc::clone(&bell), trim)?;
+    let beside = Arc::clone(&bell);
+    let heard = Arc::clone(&for_sealer);
+    begin("seal", for_sealer, move || sealer.run(&heard, &beside))?;
+    Ok(bell)
 }
 
-impl Rung {
-    fn call(&mut self, listener: Listener) -> &mut Call {
-        match listener {
-            Listener::Seal => &mut self.seal,
-            Listener::Trim => &mut self.trim,
+/// Runs a room in a thread of its own. A fault of ours is said, and the room
+/// begins again: all that it has to know stands in the directory.
+fn begin(name: &str, bell: Arc<Bell>, mut room: impl FnMut() + Send + 'static) -> io::Result<()> {
+    let title = name.to_owned();
+    thread::Builder::new().name(name.into()).spawn(move || {
+        while catch_unwind(AssertUnwindSafe(&mut room)).is_err() && !bell.has_ended() {
+            error!("the thread that does {title} has met a fault of its own and begins again; please report this");
+            thread::sleep(PANIC_PAUSE);
         }
-    }
+    })?;
+    Ok(())
 }
 
 impl Bell {
-    /// There is a new segment in this folder.
-    pub fn ring_for_segment(&self, folder: &str) {
+    /// There is a new segment in this folder, or of what stands there
+    /// something may be deleted.
+    pub fn ring_for(&self, folder: &str) {
         let mut rung = self.rung();
-        for listener in [Listener::Seal, Listener::Trim] {
-            let call = rung.call(listener);
-            if !call.folders.contains(folder) {
-                call.folders.insert(folder.into());
-            }
+        if !rung.folders.contains(folder) {
+            rung.folders.insert(folder.into());
         }
         drop(rung);
-        self.changed.notify_all();
+        self.wake();
     }
 
-    /// What stands in this folder has become more, or may be deleted now.
-    pub fn ring_for_trim(&self, folder: &str) {
-        let mut rung = self.rung();
-        if !rung.trim.folders.contains(folder) {
-            rung.trim.folders.insert(folder.into());
-        }
-        drop(rung);
-        self.changed.notify_all();
+    /// The same, rung by a thread of lowest priority.
+    pub fn ring_aside_for(&self, folder: &str) {
+        lock(&self.rung_aside).insert(folder.into());
+        self.is_rung_aside.store(true, Ordering::Release);
+        self.wake();
     }
 
     /// There is less room than there should be.
     pub fn ring_for_room(&self) {
-        self.rung().trim.room = true;
-        self.changed.notify_all();
+        self.rung().room = true;
+        self.wake();
     }
 
     /// Everything has to be looked at.
     pub fn ring_for_all(&self) {
-        let mut rung = self.rung();
-        (rung.seal.all, rung.trim.all) = (true, true);
-        drop(rung);
-        self.changed.notify_all();
+        self.rung().all = true;
+        self.wake();
     }
 
     /// It is over: nobody waits any more, and what is under way ends soon.
     pub fn end(&self) {
-        self.rung().ended = true;
-        self.changed.notify_all();
+        self.ended.store(true, Ordering::Release);
+        self.wake();
+        if let Some(next) = &self.next {
+            next.end();
+        }
     }
 
     /// Is it over?
     pub fn has_ended(&self) -> bool {
-        self.rung().ended
+        self.ended.load(Ordering::Acquire)
     }
 
-    /// Waits until somebody rings, or the time has come. None when it is over.
-    pub fn wait(&self, listener: Listener, until: Option<Instant>) -> Option<Call> {
-        let mut rung = self.rung();
+    /// Waits until somebody rings, or the time has come. None when it is
+    /// over. Always asked by the same thread.
+    pub fn wait(&self, until: Option<Instant>) -> Option<Call> {
+        self.listener.get_or_init(thread::current);
         loop {
-            if rung.ended {
+            if self.has_ended() {
                 return None;
             }
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let call = rung.call(listener);
-            if *call != Call::default() || left == Some(Duration::ZERO) {
-                return Some(std::mem::take(call));
+            let mut call = std::mem::take(&mut *self.rung());
+            self.pass_on(&call);
+            if self.is_rung_aside.swap(false, Ordering::AcqRel) {
+                call.folders.append(&mut lock(&self.rung_aside));
             }
-            rung = match left {
-                None => self.changed.wait(rung).unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    let waited = self.changed.wait_timeout(rung, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let now = Instant::now();
+            if call != Call::default() || until.is_some_and(|until| until <= now) {
+                return Some(call);
+            }
+            match until {
+                None => thread::park(),
+                Some(until) => thread::park_timeout(until - now),
+            }
         }
     }
 
-    fn rung(&self) -> MutexGuard<'_, Rung> {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pass_on(&self, call: &Call) {
+        let Some(next) = &self.next else { return };
+        if call.all || !call.folders.is_empty() {
+            let mut rung = next.rung();
+            rung.all |= call.all;
+            rung.folders.extend(call.folders.iter().cloned());
+            drop(rung);
+            next.wake();
+        }
     }
+
+    fn wake(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener.unpark();
+        }
+    }
+
+    fn rung(&self) -> MutexGuard<'_, Call> {
+        lock(&self.rung)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -176,19 +181,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_listener_hears_of_everything_once() {
-        let bell = Bell::default();
-        bell.ring_for_segment("a");
-        bell.ring_for_segment("b");
-        bell.ring_for_segment("a");
+    fn a_listener_hears_of_everything_once_and_passes_segments_on() {
+        let next = Arc::new(Bell::default());
+        let bell = Bell { next: Some(Arc::clone(&next)), ..Bell::default() };
+        bell.ring_for("a");
+        bell.ring_for("b");
+        bell.ring_for("a");
         bell.ring_for_room();
-        let seal = bell.wait(Listener::Seal, None).unwrap();
-        assert_eq!((seal.folders.len(), seal.room), (2, false));
-        let trim = bell.wait(Listener::Trim, None).unwrap();
-        assert_eq!((trim.folders.len(), trim.room), (2, true));
-        assert_eq!(bell.wait(Listener::Seal, Some(Instant::now())), Some(Call::default()));
+        bell.ring_aside_for("c");
+        let call = bell.wait(None).unwrap();
+        assert_eq!((call.folders.len(), call.room, call.all), (3, true, false));
+        let passed_on = next.wait(None).unwrap();
+        assert_eq!((passed_on.folders.len(), passed_on.room), (2, false));
+        assert_eq!(bell.wait(Some(Instant::now())), Some(Call::default()));
         bell.ring_for_all();
+        assert!(bell.wait(None).unwrap().all && next.wait(None).unwrap().all);
         bell.end();
-        assert_eq!(bell.wait(Listener::Trim, None), None);
+        assert_eq!((bell.wait(None), next.wait(None)), (None, None));
+    }
+
+    #[test]
+    fn who_waits_is_woken() {
+        let bell = Arc::new(Bell::default());
+        let listener = thread::spawn({
+            let bell = Arc::clone(&bell);
+            move || (bell.wait(None), bell.wait(None))
+        });
+        bell.ring_for("a");
+        while bell.rung().folders.contains("a") {
+            thread::yield_now();
+        }
+        bell.end();
+        let (heard, over) = listener.join().unwrap();
+        assert_eq!((heard.unwrap().folders.len(), over), (1, None));
+    }
+
+    #[test]
+    fn a_room_that_panics_begins_again() {
+        let bell = Arc::new(Bell::default());
+        let (runs, counted) = std::sync::mpsc::channel();
+        let heard = Arc::clone(&bell);
+        begin("test", Arc::clone(&bell), move || {
+            runs.send(()).unwrap();
+            heard.wait(Some(Instant::now()));
+            panic!("a fault of ours, on purpose");
+        })
+        .unwrap();
+        counted.recv().unwrap();
+        counted.recv().unwrap();
+        bell.end();
     }
 }

@@ -181,7 +181,7 @@ impl Process {
         }
         for section in batch.take() {
             let permit = Arc::clone(&self.room).try_acquire_many_owned(1).unwrap();
-            self.rounds.enqueue(Parcel { section, _room: Arc::new(permit) });
+            self.rounds.enqueue(Parcel { section, room: Some(permit) });
         }
     }
 

@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use self::held::{Held, Hold};
 use crate::clock::Stamp;
 use crate::config::facility::Facility;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX, QUEUE_BYTES_A_SECTION_MIN};
 use crate::pipeline::gate::Admitted;
 use crate::stats::Counter;
 
@@ -145,11 +145,9 @@ impl Batch {
         self.sections.is_empty()
     }
 
-    /// The memory that it takes, in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        /// What a section takes beside its lines: its names and itself.
-        const SECTION_BYTES: usize = 256;
-        self.sections.iter().map(|section| SECTION_BYTES + section.bytes.capacity()).sum()
+    /// The room that it takes on its way, in bytes.
+    pub fn room_bytes(&self) -> usize {
+        self.sections.iter().map(Section::room_bytes).sum()
     }
 
     /// Takes the sections out, to be written.
@@ -178,6 +176,12 @@ impl Batch {
 }
 
 impl Section {
+    /// The room that it takes on its way, in bytes: its lines, its names and
+    /// itself.
+    pub fn room_bytes(&self) -> usize {
+        QUEUE_BYTES_A_SECTION_MIN + self.bytes.capacity()
+    }
+
     /// Returns how many bytes were added.
     fn write(&mut self, stamp: &Stamp, host: &str, body: &str) -> usize {
         let before = self.bytes.len();

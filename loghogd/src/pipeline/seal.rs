@@ -36,7 +36,7 @@ pub use verify::VerifyError;
 pub use whole::looks_whole;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,14 +46,14 @@ use tracing::{debug, error, info, warn};
 
 use self::compress::Sum;
 use super::claims::Claims;
-use super::cold::{Bell, Call, Listener};
+use super::cold::{Bell, Call};
 use super::persist::live::{Form, Mended, mend};
 use super::rotate::name::{Damaged, Segment};
 use super::rotate::recover;
 use crate::config::checked::Format;
 use crate::config::facility::Table;
 use crate::disk::{self, Disk, DiskFile, Facts};
-use crate::limits::{SEAL_RETRY_MAX, SEAL_RETRY_MIN, TRIM_PAUSE};
+use crate::limits::{SEAL_RETRY_MAX, SEAL_RETRY_MIN, SEAL_SYNC_BYTES, TRIM_PAUSE};
 use crate::stats::{Counter, Stats};
 
 /// What a sealer needs.
@@ -126,8 +126,9 @@ pub enum SealError {
 }
 
 impl Sealer {
-    /// Seals what there is to seal, until the bell has ended.
-    pub fn run(&self, bell: &Bell) {
+    /// Seals what there is to seal, until the bell has ended. Of what is sealed
+    /// something may be deleted: `trim` is told.
+    pub fn run(&self, bell: &Bell, trim: &Bell) {
         self.compressor().prepare();
         let mut queue = Queue::default();
         let mut released = Released::default();
@@ -143,8 +144,8 @@ impl Sealer {
                     Some(Instant::now())
                 }
             };
-            released.tell(bell, oldest.is_none(), Instant::now());
-            call = bell.wait(Listener::Seal, until);
+            released.tell(trim, oldest.is_none(), Instant::now());
+            call = bell.wait(until);
         }
     }
 
@@ -359,7 +360,8 @@ impl Sealer {
         self.disk.remove(folder, part).map_err(other(part))?;
         let mut out = self.disk.create(folder, part).map_err(other(part))?;
         let mut compressor = self.compressor();
-        let written = match compressor.compress(plain, &mut *out, go_on) {
+        let mut steadily = Steadily { file: &mut *out, unsynced_bytes: 0 };
+        let written = match compressor.compress(plain, &mut steadily, go_on) {
             Ok(written) => written,
             Err(CompressError::Stopped) => return Err(Fault::Other(SealError::Stopped)),
             Err(CompressError::Read(error)) => return Err(Fault::of_reading(name, error)),
@@ -522,7 +524,7 @@ impl Released {
             return;
         }
         self.told_at = Some(now);
-        std::mem::take(&mut self.folders).iter().for_each(|folder| bell.ring_for_trim(folder));
+        std::mem::take(&mut self.folders).iter().for_each(|folder| bell.ring_aside_for(folder));
     }
 }
 
@@ -540,6 +542,29 @@ impl Fault {
             Some(Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG) => Fault::Unreadable(error),
             _ => Fault::Other(failed(name, error)),
         }
+    }
+}
+
+/// Syncs a file while it is being written: one sync of all of it at the end
+/// could take long, and nobody can interrupt it.
+struct Steadily<'a> {
+    file: &'a mut dyn DiskFile,
+    unsynced_bytes: usize,
+}
+
+impl Write for Steadily<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced_bytes += written;
+        if self.unsynced_bytes >= SEAL_SYNC_BYTES {
+            self.file.sync()?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

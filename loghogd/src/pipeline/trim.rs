@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use self::room::Room;
 use super::claims::Claims;
-use super::cold::{Bell, Call, Listener};
+use super::cold::{Bell, Call};
 use crate::clock::Clock;
 use crate::config::checked::MinFree;
 use crate::config::facility::Table;
@@ -71,7 +71,7 @@ impl Trimmer {
 
     /// Trims whatever changes and whenever it is due, until the bell has ended.
     pub fn run(
-        mut self,
+        &mut self,
         disk: &dyn Disk,
         table: &ArcSwap<Table>,
         claims: &Claims,
@@ -92,7 +92,7 @@ impl Trimmer {
                     deaf_until = Instant::now() + TRIM_ROOM_PAUSE;
                 }
             }
-            call = bell.wait(Listener::Trim, self.wake_at(clock.now()));
+            call = bell.wait(self.wake_at(clock.now()));
         }
     }
 

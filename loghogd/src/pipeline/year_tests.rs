@@ -154,7 +154,7 @@ fn a_year_in_paris_turns_exactly_when_the_calendar_says() {
         batch.push(&clock.stamp(), &Admitted { facility, record }).unwrap();
         for section in batch.take() {
             let permit = Arc::clone(&room).try_acquire_many_owned(1).unwrap();
-            rounds.enqueue(Parcel { section, _room: Arc::new(permit) });
+            rounds.enqueue(Parcel { section, room: Some(permit) });
         }
     };
     // Each file gets a line behind each turn, so that each time finds one.

@@ -356,7 +356,7 @@ fn a_full_disk_cuts_a_write_short_and_refuses_the_next_until_there_is_room() {
     disk.set_total_bytes(10);
     disk.put("app", "old", b"1234", T0);
     let mut file = disk.open_live("app", "root.log").unwrap().file;
-    assert_eq!(disk.space().unwrap(), Space { total_bytes: 10, free_bytes: 6 });
+    assert_eq!(disk.space().unwrap(), Space { total_bytes: 10, free_bytes: 6, shows_late: false });
     assert_eq!(file.write(b"1234567").unwrap(), 6);
     assert_eq!(file.write(b"7").unwrap_err().kind(), io::ErrorKind::StorageFull);
     let old = disk.open("app", "old").unwrap();

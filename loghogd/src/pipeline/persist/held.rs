@@ -40,9 +40,14 @@ impl Default for Held {
 }
 
 impl Held {
+    /// Is any file held?
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     /// The hold of a file, if it has one.
     pub fn find(&self, path: &str) -> Option<Hold> {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if !self.any() {
             return None;
         }
         self.files().get(path).cloned()

@@ -20,8 +20,8 @@ use super::{Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile, Facts};
 use crate::limits::{
-    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, QUEUE_BYTES_A_BATCH_MIN,
-    RETIRED_FILES_MAX, TURN_RETRY, WRITE_RETRY_MAX, WRITE_RETRY_MIN,
+    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, RETIRED_FILES_MAX, TURN_RETRY,
+    WRITE_RETRY_MAX, WRITE_RETRY_MIN,
 };
 use crate::pipeline::rotate::name::{Began, Segment};
 use crate::pipeline::rotate::turn::{self, Newest};
@@ -32,7 +32,7 @@ use crate::stats::{Counter, Stats};
 /// written.
 pub(in crate::pipeline) struct Parcel {
     pub(in crate::pipeline) section: Section,
-    pub(in crate::pipeline) _room: Arc<OwnedSemaphorePermit>,
+    pub(in crate::pipeline) room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a file needs of its surroundings to be written.
@@ -305,7 +305,7 @@ impl LogFile {
                 break;
             }
             self.written -= first.section.bytes.len();
-            let Some(Parcel { section, _room }) = self.parcels.pop_front() else { break };
+            let Some(Parcel { section, room: _ }) = self.parcels.pop_front() else { break };
             desk.stats.add(Counter::Lines, section.messages);
             self.messages_unsynced += section.messages;
             desk.spares.put_back(section.bytes);
@@ -546,10 +546,10 @@ impl LogFile {
         self.open = None;
     }
 
-    /// The room that what waits takes, or somewhat more: several parcels may
-    /// share theirs.
+    /// The room that what waits takes, in bytes.
     pub(super) fn waiting_bytes(&self) -> usize {
-        let room = |parcel: &Parcel| parcel.section.bytes.capacity().max(QUEUE_BYTES_A_BATCH_MIN);
+        let room =
+            |parcel: &Parcel| parcel.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         self.parcels.iter().map(room).sum()
     }
 

@@ -52,7 +52,7 @@ impl Room {
         let Some(min_free) = self.min_free else { return Ok(()) };
         // Who cannot tell how much is free is not held back: the disk itself
         // refuses what it cannot take.
-        let Ok(Space { total_bytes, free_bytes }) = disk.space() else { return Ok(()) };
+        let Ok(Space { total_bytes, free_bytes, .. }) = disk.space() else { return Ok(()) };
         let wanted_bytes = min_free.bytes_of(total_bytes);
         // What no file system of this size can have holds nobody back; the
         // room that trims complains of it.

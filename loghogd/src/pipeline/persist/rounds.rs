@@ -412,7 +412,7 @@ impl Rounds {
         *grown += file.bytes.saturating_sub(before);
         if *grown > total_bytes_max.get() / STEPS {
             *grown = 0;
-            self.bell.ring_for_trim(&file.folder);
+            self.bell.ring_for(&file.folder);
         }
     }
 
@@ -424,7 +424,7 @@ impl Rounds {
                 self.folders_unsynced.entry(file.folder.clone()).or_insert(deadline);
             }
             if matches!(turned, Ok(Some(_))) {
-                self.bell.ring_for_segment(&file.folder);
+                self.bell.ring_for(&file.folder);
             }
         }
         self.note_state(number);

@@ -19,13 +19,11 @@ use tokio::sync::{Semaphore, oneshot};
 use super::held::Held;
 use super::log_file::Parcel;
 use super::rounds::{Rounds, Shelf};
-use super::{Batch, Spares};
+use super::{Batch, Section, Spares};
 use crate::clock::Clock;
 use crate::config::facility::Table;
 use crate::disk::Disk;
-use crate::limits::{
-    QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX, ROUND_BATCHES_MAX, STOP_WRITE_TIME_MAX,
-};
+use crate::limits::{QUEUE_BYTES_MAX, ROUND_BATCHES_MAX, STOP_WRITE_TIME_MAX};
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::alarm::Alarm;
 use crate::stats::Stats;
@@ -55,14 +53,23 @@ impl Handover {
         if batch.is_empty() {
             return;
         }
-        let wanted = batch.memory_bytes().clamp(QUEUE_BYTES_A_BATCH_MIN, QUEUE_BYTES_MAX);
+        // Never more than there is, so that nobody waits for ever.
+        let wanted = batch.room_bytes().min(QUEUE_BYTES_MAX);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(wanted).await else { return };
-        let room = Arc::new(room);
-        let parcels = batch.take().into_iter();
-        let parcels = parcels.map(|section| Parcel { section, _room: Arc::clone(&room) }).collect();
+        let Ok(mut room) = Arc::clone(&self.room).acquire_many_owned(wanted).await else { return };
+        // Each file keeps its own part: one that refuses does not keep that of others.
+        let parcel = |section: Section| {
+            let part = room.split(section.room_bytes().min(room.num_permits()));
+            Parcel { section, room: part }
+        };
+        let parcels = batch.take().into_iter().map(parcel).collect();
         // The writer lives as long as there is a `Handover`.
         let _ = self.orders.send(Order::Write(parcels));
+    }
+
+    /// Does anybody wait for a file that refuses?
+    pub fn holds_back(&self) -> bool {
+        self.held.any()
     }
 
     /// Follows these facilities from now on, and closes all files, so that

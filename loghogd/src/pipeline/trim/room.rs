@@ -57,7 +57,7 @@ impl Room {
     pub(super) fn note_deleted(&mut self, bytes: u64, after: Space, now: Timestamp) {
         let free_bytes = self.counted_bytes.saturating_add(bytes);
         // Others write meanwhile: if half of it shows, all of it does.
-        if bytes > 0 && after.free_bytes < free_bytes - bytes / 2 {
+        if after.shows_late && bytes > 0 && after.free_bytes < free_bytes - bytes / 2 {
             self.awaited = Some(Awaited { free_bytes, since: now });
         }
     }

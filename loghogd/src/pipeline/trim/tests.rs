@@ -343,7 +343,12 @@ fn many_deletions_are_told_in_few_lines() {
 }
 
 /// Runs the room in a thread of its own, and answers when `until` holds.
-fn while_it_runs(trimmer: Trimmer, shelf: &Shelf, table: Table, steps: impl FnOnce(&Bell, &Clock)) {
+fn while_it_runs(
+    mut trimmer: Trimmer,
+    shelf: &Shelf,
+    table: Table,
+    steps: impl FnOnce(&Bell, &Clock),
+) {
     let (bell, table) = (Bell::default(), ArcSwap::from_pointee(table));
     let clock = Clock::standing(now(), TimeZone::UTC);
     std::thread::scope(|scope| {
@@ -370,11 +375,11 @@ fn a_start_a_new_segment_and_a_time_that_comes_are_each_looked_at() {
         for day in [29, 30] {
             shelf.put("a", &of(day), 1, noon(30));
         }
-        bell.ring_for_segment("a");
+        bell.ring_for("a");
         wait_until(|| !shelf.has("a", &of(28)));
         // The clock is set: whoever rings next, the time has come.
         clock.set("2026-12-06T12:00:00Z".parse().unwrap());
-        bell.ring_for_segment("other");
+        bell.ring_for("other");
         wait_until(|| shelf.names_in("a") == ["root.log"]);
     });
 }
@@ -407,7 +412,7 @@ fn calls_for_room_that_nobody_can_make_are_answered_seldom() {
         // Heard after all the others.
         shelf.set_space(100_000, 60_000);
         shelf.put("a", &of(1), 1, noon(1));
-        bell.ring_for_segment("a");
+        bell.ring_for("a");
     });
     assert!(shelf.listed() <= 4, "listed {} times", shelf.listed());
 }

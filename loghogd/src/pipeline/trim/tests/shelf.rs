@@ -26,7 +26,7 @@ impl Shelf {
     pub(super) fn new() -> Shelf {
         Shelf(Mutex::new(State {
             files: BTreeMap::new(),
-            space: Space { total_bytes: 1 << 40, free_bytes: 1 << 39 },
+            space: Space { total_bytes: 1 << 40, free_bytes: 1 << 39, shows_late: true },
             keeps_room_back: false,
             refused_names: BTreeSet::new(),
             refused_removals: BTreeSet::new(),
@@ -41,7 +41,7 @@ impl Shelf {
     }
 
     pub(super) fn set_space(&self, total_bytes: u64, free_bytes: u64) {
-        self.state().space = Space { total_bytes, free_bytes };
+        self.state().space = Space { total_bytes, free_bytes, shows_late: true };
     }
 
     /// Deleted files go on taking room.
