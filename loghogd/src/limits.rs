@@ -139,6 +139,9 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Files that turn in one round; others are written to in between.
 pub const TURNS_A_ROUND_MAX: usize = 64;
 
+/// Files that are synced in one round; others are written to in between.
+pub const SYNCS_A_ROUND_MAX: usize = 64;
+
 /// Times that one file turns in one round, because of its size. What is left
 /// waits for the next round.
 pub const TURNS_A_FILE_MAX: usize = 32;

@@ -83,6 +83,7 @@ pub(super) struct LogFile {
     pub(super) used: u64,
     /// It is counted among the files that the hosts of its facility have.
     pub(super) is_counted: bool,
+    pub(super) listed: Listed,
     pub(super) trouble: Option<Trouble>,
     /// It could not turn, and is not asked to before.
     turn_again_at: Option<Instant>,
@@ -99,6 +100,13 @@ pub(super) struct Open {
     id: (u64, u64),
     /// When its name was last seen to be its own.
     looked_at: Instant,
+}
+
+/// Under which times the file stands in the lists of `rounds`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listed {
+    pub(super) retry: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// A file that refused: when to ask it again.
@@ -128,15 +136,12 @@ impl LogFile {
             name_unsynced: false,
             used: 0,
             is_counted: false,
+            listed: Listed::default(),
             trouble: None,
             turn_again_at: None,
             said_at: None,
             sync_failed: false,
         }
-    }
-
-    pub(super) fn may_try(&self, now: Instant) -> bool {
-        self.trouble.as_ref().is_none_or(|trouble| now >= trouble.retry_at)
     }
 
     /// Nothing is to be done for it, and nothing of it is on the disk.
@@ -482,7 +487,7 @@ impl LogFile {
     }
 
     /// Notes how an attempt went, says so when that is news, and plans the next.
-    pub(super) fn settle(&mut self, desk: &Desk<'_>, what: &str, outcome: Result<(), &io::Error>) {
+    pub(super) fn settle(&mut self, desk: &Desk<'_>, outcome: Result<(), &io::Error>) {
         let before = self.trouble.take();
         let Err(error) = outcome else {
             if before.is_some_and(|trouble| trouble.said) {
@@ -500,7 +505,7 @@ impl LogFile {
         if before.is_none() && said {
             self.said_at = Some(desk.now);
             error!(
-                "cannot {what} {}: {error}; {}; stream senders wait meanwhile, and it is tried again",
+                "cannot write {}: {error}; {}; stream senders wait meanwhile, and it is tried again",
                 self.path(desk),
                 crate::disk::remedy(error)
             );

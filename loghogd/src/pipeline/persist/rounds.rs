@@ -14,14 +14,15 @@ use tracing::{error, warn};
 
 use super::held::Held;
 use super::live::Form;
-use super::log_file::{Desk, LogFile, Parcel};
+use super::log_file::{Desk, Listed, LogFile, Parcel};
 use super::room::Room;
 use super::{Section, Spares};
 use crate::clock::Clock;
 use crate::config::facility::{Facility, Table};
 use crate::disk::{self, Disk};
 use crate::limits::{
-    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, TURN_RETRY, TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX,
+    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, SYNCS_A_ROUND_MAX, TURN_RETRY, TURNS_A_FILE_MAX,
+    TURNS_A_ROUND_MAX,
 };
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::due::DueTimes;
@@ -72,11 +73,19 @@ pub(in crate::pipeline) struct Rounds {
     /// Numbers of `files` that may be given to others.
     free: Vec<usize>,
     numbers: HashMap<Box<str>, usize>,
-    /// Those with something to write, and those with something to sync.
-    waiting: BTreeSet<usize>,
-    unsynced: BTreeSet<usize>,
-    /// Those whose senders wait.
-    held_back: BTreeSet<usize>,
+    /// Those with something to write that may be tried now.
+    ready: BTreeSet<usize>,
+    /// Those that refuse, and when they are tried again.
+    retries: BTreeSet<(Instant, usize)>,
+    /// Those with something to sync, and until when that has time.
+    unsynced: BTreeSet<(Instant, usize)>,
+    /// Those with so much to sync that it has to be done before more is
+    /// written.
+    full: BTreeSet<usize>,
+    /// What waits for those that refuse, in bytes; and all of that together.
+    refusing: HashMap<usize, usize>,
+    refusing_bytes: usize,
+    is_stopping: bool,
     /// Those that are open, the one not used for the longest time first.
     open: BTreeSet<(u64, usize)>,
     due: DueTimes,
@@ -120,9 +129,13 @@ impl Rounds {
             files: Vec::new(),
             free: Vec::new(),
             numbers: HashMap::new(),
-            waiting: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            retries: BTreeSet::new(),
             unsynced: BTreeSet::new(),
-            held_back: BTreeSet::new(),
+            full: BTreeSet::new(),
+            refusing: HashMap::new(),
+            refusing_bytes: 0,
+            is_stopping: false,
             open: BTreeSet::new(),
             newest: Newest::default(),
             press: MemberPress::new(level),
@@ -251,17 +264,20 @@ impl Rounds {
             && before.rotate != file.facility.rotate
             && file.bytes > 0;
         file.parcels.push_back(parcel);
-        self.waiting.insert(number);
         if turns_otherwise {
             file.since = Some(at);
-            self.follow_due(number);
         }
+        self.note_state(number);
     }
 
     /// Does all that is due. In a stop only what waits is written: there is no
     /// time to wait for the disk between two batches.
     pub(in crate::pipeline) fn round(&mut self, now: Instant, stopping: bool) {
         self.round += 1;
+        if stopping && !self.is_stopping {
+            self.is_stopping = true;
+            self.held.release_all();
+        }
         let at = self.clock.now();
         if self.due.clock_was_wrong(at) {
             self.restart_due_times(at);
@@ -276,11 +292,10 @@ impl Rounds {
     /// There is more to do at once.
     pub(in crate::pipeline) fn has_more(&self, now: Instant, stopping: bool) -> bool {
         let at = self.clock.now();
-        (!stopping && self.due.first().is_some_and(|due| due <= at))
-            || self
-                .waiting
-                .iter()
-                .any(|&number| self.files.get(number).is_some_and(|file| file.may_try(now)))
+        let is_due = self.due.first().is_some_and(|due| due <= at);
+        !self.ready.is_empty()
+            || self.retries.first().is_some_and(|&(retry_at, _)| retry_at <= now)
+            || (!stopping && (is_due || !self.full.is_empty()))
     }
 
     /// Is everything that was written to a file safe, its name included?
@@ -297,13 +312,8 @@ impl Rounds {
 
     /// When something is due next that no time of day decides.
     pub(in crate::pipeline) fn next_due(&self, stopping: bool) -> Option<Instant> {
-        let patience = self.settings.unsynced_time_max;
-        let of = |numbers: &BTreeSet<usize>, when: &dyn Fn(&LogFile) -> Option<Instant>| {
-            numbers.iter().filter_map(|&number| self.files.get(number).and_then(when)).min()
-        };
-        let sync = of(&self.unsynced, &|file| file.unsynced_since).map(|since| since + patience);
-        let retry =
-            of(&self.waiting, &|file| file.trouble.as_ref().map(|trouble| trouble.retry_at));
+        let sync = self.unsynced.first().map(|&(deadline, _)| deadline);
+        let retry = self.retries.first().map(|&(retry_at, _)| retry_at);
         let folder = self.folders_unsynced.values().min().copied();
         sync.into_iter().chain(folder).filter(|_| !stopping).chain(retry).min()
     }
@@ -315,7 +325,12 @@ impl Rounds {
 
     /// Writes all that waits and may be tried.
     pub(super) fn write_all(&mut self, now: Instant, stopping: bool) {
-        if self.waiting.is_empty() {
+        let tried_again = self.retries.iter().take_while(|&&(retry_at, _)| retry_at <= now);
+        let mut numbers: Vec<usize> = tried_again.map(|&(_, number)| number).collect();
+        // What has to be synced first is, before the next round.
+        let ready = self.ready.iter().filter(|number| stopping || !self.full.contains(number));
+        numbers.extend(ready);
+        if numbers.is_empty() {
             return;
         }
         // What is left at a stop would be lost for want of room that is there.
@@ -324,45 +339,38 @@ impl Rounds {
             self.bell.ring_for_room();
             self.let_go_of_deleted(now);
         }
-        for number in self.waiting.clone() {
-            if self.files.get(number).is_none_or(|file| !file.may_try(now)) {
-                continue;
-            }
+        for number in numbers {
             let outcome = match &refused {
                 None => self.write(number, now),
                 Some(refused) => Err(refused.error()),
             };
-            self.settle(number, "write", outcome, now);
+            self.settle(number, outcome, now);
             self.note_state(number);
             self.close_surplus(now);
         }
-        self.hold_back(stopping);
     }
 
-    /// Lets those wait who send to files that refuse and have much waiting
-    /// already, so that there is room for the lines of others.
-    fn hold_back(&mut self, stopping: bool) {
-        let refusing = |&number: &usize| {
-            let file = self.files.get(number)?;
-            Some((number, file, file.waiting_bytes())).filter(|_| file.trouble.is_some())
+    /// Lets those wait who send to a file that refuses and has much waiting
+    /// already, so that there is room for the lines of others; and lets them
+    /// go on when it takes lines again.
+    fn hold_back(&mut self, number: usize) {
+        let Some(file) = self.files.get(number) else { return };
+        let refuses = file.trouble.is_some() && !file.parcels.is_empty() && !self.is_stopping;
+        let bytes = if refuses { file.waiting_bytes() } else { 0 };
+        let before = match refuses {
+            true => self.refusing.insert(number, bytes),
+            false => self.refusing.remove(&number),
         };
-        let refusing: Vec<_> = self.waiting.iter().filter_map(refusing).collect();
-        let all: usize = refusing.iter().map(|(_, _, bytes)| bytes).sum();
-        for (number, file, bytes) in refusing {
-            if !stopping && (bytes > REFUSED_FILE_BYTES_MAX || all > REFUSED_BYTES_MAX) {
-                self.held.hold(&format!("{}/{}", file.folder, file.live));
-                self.held_back.insert(number);
-            }
+        if !refuses && before.is_none() {
+            return;
         }
-        let (files, held) = (&self.files, &self.held);
-        self.held_back.retain(|&number| {
-            let Some(file) = files.get(number) else { return false };
-            let stays = !stopping && file.trouble.is_some();
-            if !stays {
-                held.release(&format!("{}/{}", file.folder, file.live));
-            }
-            stays
-        });
+        self.refusing_bytes = self.refusing_bytes + bytes - before.unwrap_or(0);
+        let path = || format!("{}/{}", file.folder, file.live);
+        if !refuses {
+            self.held.release(&path());
+        } else if bytes > REFUSED_FILE_BYTES_MAX || self.refusing_bytes > REFUSED_BYTES_MAX {
+            self.held.hold(&path());
+        }
     }
 
     /// Somebody may have deleted live files to make room: as long as they are
@@ -449,7 +457,7 @@ impl Rounds {
 
     /// Says how an attempt went. When descriptors have run out, one that is
     /// not needed now is given back.
-    fn settle(&mut self, number: usize, what: &str, outcome: io::Result<()>, now: Instant) {
+    fn settle(&mut self, number: usize, outcome: io::Result<()>, now: Instant) {
         let code = outcome.as_ref().err().and_then(io::Error::raw_os_error).map(Errno::from_raw);
         if code == Some(Errno::ENAMETOOLONG) {
             self.with(number, now, |file, desk| file.give_up(desk));
@@ -458,18 +466,18 @@ impl Rounds {
         if matches!(code, Some(Errno::EMFILE | Errno::ENFILE)) {
             self.close_oldest(now);
         }
-        self.with(number, now, |file, desk| file.settle(desk, what, outcome.as_ref().copied()));
+        self.with(number, now, |file, desk| file.settle(desk, outcome.as_ref().copied()));
     }
 
+    /// Syncs what is due, so many files in a round that others are not kept
+    /// waiting.
     fn sync_due(&mut self, now: Instant) {
-        let patience = self.settings.unsynced_time_max;
-        for number in self.unsynced.clone() {
-            let Some(file) = self.files.get(number) else { continue };
-            let full = file.messages_unsynced >= u64::from(file.facility.flush_every);
-            let old = file.unsynced_since.is_some_and(|since| now >= since + patience);
-            if full || old {
-                self.sync(number, now);
-            }
+        let due = self.unsynced.iter().take_while(|&&(deadline, _)| deadline <= now);
+        let due = due.map(|&(_, number)| number).filter(|number| !self.full.contains(number));
+        let numbers: Vec<usize> =
+            self.full.iter().copied().chain(due).take(SYNCS_A_ROUND_MAX).collect();
+        for number in numbers {
+            self.sync(number, now);
         }
         self.sync_folders(now);
     }
@@ -539,13 +547,19 @@ impl Rounds {
         loop {
             let now = Instant::now();
             self.write_all(now, true);
-            let Some(retry) = self.next_due(true).filter(|_| now < deadline) else { break };
-            if !self.has_more(now, true) {
-                std::thread::sleep(retry.min(deadline).saturating_duration_since(now));
+            if now >= deadline {
+                break;
             }
+            if self.has_more(now, true) {
+                continue;
+            }
+            let Some(retry) = self.next_due(true) else { break };
+            std::thread::sleep(retry.min(deadline).saturating_duration_since(now));
         }
+        let refusing = self.retries.iter().map(|&(_, number)| number);
+        let waiting: BTreeSet<usize> = self.ready.iter().copied().chain(refusing).collect();
         let mut messages_lost = 0;
-        for &number in &self.waiting {
+        for number in waiting {
             let Some(file) = self.files.get(number) else { continue };
             // Of a parcel that was cut short, the front is in the file.
             let ahead = file.messages_ahead();
@@ -614,16 +628,28 @@ impl Rounds {
             true => list.insert(number),
             false => list.remove(&number),
         };
-        put(&mut self.waiting, !file.parcels.is_empty());
-        put(&mut self.unsynced, file.unsynced_since.is_some());
+        let waits = !file.parcels.is_empty();
+        let retry = file.trouble.as_ref().map(|trouble| trouble.retry_at).filter(|_| waits);
+        let deadline = file.unsynced_since.map(|since| since + self.settings.unsynced_time_max);
+        put(&mut self.ready, waits && retry.is_none());
+        put(&mut self.full, file.messages_unsynced >= u64::from(file.facility.flush_every));
+        let before = std::mem::replace(&mut file.listed, Listed { retry, deadline });
+        for (list, before, after) in [
+            (&mut self.retries, before.retry, retry),
+            (&mut self.unsynced, before.deadline, deadline),
+        ] {
+            before.map(|before| list.remove(&(before, number)));
+            list.extend(after.map(|after| (after, number)));
+        }
         let used = std::mem::replace(&mut file.used, self.round);
         self.open.remove(&(used, number));
         if file.open.is_some() {
             self.open.insert((self.round, number));
         }
-        let has_file = file.bytes > 0 || !file.parcels.is_empty();
+        let has_file = file.bytes > 0 || waits;
         self.count_host(number, has_file);
         self.follow_due(number);
+        self.hold_back(number);
     }
 
     /// May this host have a file? Those that have one may, also when they
