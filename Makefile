@@ -2,10 +2,10 @@
 #
 #   make quickstart          build it, run it, log to it, look at the files
 #   make test                everything that must hold before a change goes in
-#   make test-long           the same, with longer fuzzing and crashing
-#   make test-crash          kill -9 under load, many times
-#   make test-hosts          thousands of files that are due at once
-#   make fuzz SECONDS=600    every fuzz target for so long
+#   make test-long           the same, then test-crash, test-hosts and fuzz
+#   make test-crash          kill -9 under load, CRASH_ROUNDS=300 times a scenario
+#   make test-hosts          HOSTS=5000 files that are due at once
+#   make fuzz                every fuzz target for SECONDS=600
 #   make bench               side by side with what people use today
 #   make clean
 
