@@ -122,9 +122,17 @@ fn a_folder_without_permission_holds_its_senders_back_until_it_is_given() {
         fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
     };
     permit(0o000);
-    // Soon the live file is full: it has to turn, and cannot.
-    let said = daemon.wait_until_it_said("sick/root.log: Permission denied");
+    // Soon the live file is full: it has to turn, and cannot. What is open is
+    // written to, beyond its size.
+    let said = daemon.wait_until_it_said("cannot turn");
+    assert!(said.contains("sick/root.log: Permission denied"), "{said}");
     assert!(said.contains("ERROR") && said.contains("give the daemon's user permission"), "{said}");
+    let lines = daemon.stats()["lines"];
+    daemon.wait_for_count("lines", lines + 10_000);
+    // Once it is closed, it cannot be opened either.
+    daemon.reload();
+    let said = daemon.wait_until_it_said("cannot write");
+    assert!(said.contains("sick/root.log: Permission denied"), "{said}");
     wait_until_held_back(&load);
     others_go_on(&daemon, &mut well, &mut messages);
     load.ask_to_stop();

@@ -212,7 +212,10 @@ impl Rounds {
             now,
         };
         match file.turn(&mut desk) {
-            Ok(_) => file.close(&desk),
+            Ok(_) => {
+                file.close(&desk);
+                self.bell.ring_for(app);
+            }
             Err(error) => warn!(
                 "cannot turn {}/{app}/{}: {error}; {}",
                 self.disk.path().display(),

@@ -53,7 +53,7 @@ pub struct Closed {
     pub forms: Vec<Option<Format>>,
     /// When it ended: no line of it is younger.
     pub ended: Timestamp,
-    /// What all forms together take or hold, whichever is more, in bytes.
+    /// What the longest of its forms holds, in bytes.
     pub bytes: u64,
     /// What the disk gains when all of them are deleted, in bytes.
     pub disk_bytes: u64,

@@ -79,9 +79,9 @@ impl Found {
             .entry(owner.module.clone())
             .or_insert_with(|| (Arc::clone(owner), BTreeMap::new()));
         let files = files.entry(stem.into()).or_default();
-        // A file system that compresses, or keeps small files elsewhere, says
-        // that they take less than they hold; the promise is kept for both.
-        let bytes = facts.bytes.max(facts.disk_bytes);
+        // What they hold, not what they take: a file system may give a file
+        // that grows more than it needs, or compress it.
+        let bytes = facts.bytes;
         let Some(segment) = segment else {
             files.live_bytes = files.live_bytes.saturating_add(bytes);
             return;
@@ -89,7 +89,8 @@ impl Found {
         let forms = files.segments.entry(segment.began).or_default();
         forms.forms.push(segment.format);
         forms.modified = forms.modified.max(Some(facts.modified));
-        forms.bytes = forms.bytes.saturating_add(bytes);
+        // While it is being sealed it is there twice, for a moment only.
+        forms.bytes = forms.bytes.max(bytes);
         forms.disk_bytes = forms.disk_bytes.saturating_add(facts.disk_bytes);
     }
 
