@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
+use wire::signature::Key;
+use wire::v1::{self, EncodeScratch, Record};
 
 /// A daemon on free ports of the loopback, with one plain and one signed
 /// facility.
@@ -35,6 +37,23 @@ impl Scratch {
     /// # Errors
     /// When it is not there or does not start.
     pub fn start(flush_every: u32) -> Result<Scratch> {
+        let facilities = format!(
+            "[plain]\nrotate = daily\nbackup_count = 1\nflush_every = {flush_every}\n\
+             [signed]\nrotate = daily\nbackup_count = 1\nflush_every = {flush_every}\nsecret = {SECRET}\n"
+        );
+        Scratch::start_with(&facilities, "", |_| Ok(()))
+    }
+
+    /// Starts it with these facilities and further sections of `loghogd.conf`.
+    /// `prepare` may put files into the log folder before.
+    ///
+    /// # Errors
+    /// When it is not there or does not start, and what `prepare` says.
+    pub fn start_with(
+        facilities: &str,
+        sections: &str,
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Scratch> {
         let folder = TempDir::new()?;
         let path = folder.path().display();
         for (tool, argument) in
@@ -46,13 +65,8 @@ impl Scratch {
                 bail!("{tool}: {}", String::from_utf8_lossy(&done.stderr));
             }
         }
-        fs::write(
-            folder.path().join("facilities.conf"),
-            format!(
-                "[plain]\nrotate = daily\nbackup_count = 1\nflush_every = {flush_every}\n\
-                 [signed]\nrotate = daily\nbackup_count = 1\nflush_every = {flush_every}\nsecret = {SECRET}\n"
-            ),
-        )?;
+        prepare(&folder.path().join("log"))?;
+        fs::write(folder.path().join("facilities.conf"), facilities)?;
         fs::write(
             folder.path().join("loghogd.conf"),
             format!(
@@ -60,7 +74,7 @@ impl Scratch {
                  facilities_config = facilities.conf\npidfile = loghogd.pid\n\
                  [log]\nfilename = {path}/own.log\nlevel = INFO\n\
                  [server]\nlisten_ipv4 = 127.0.0.1:0\nlisten_ipv6 =\nlisten_ipv4_ssl = 127.0.0.1:0\n\
-                 pemfile = loghog-server.pem\ncacert = loghog-ca.cert\n"
+                 pemfile = loghog-server.pem\ncacert = loghog-ca.cert\n{sections}"
             ),
         )?;
         let mut child = Command::new(beside("loghogd")?)
@@ -151,6 +165,35 @@ pub fn beside(name: &str) -> Result<PathBuf> {
         bail!("{} is missing; build it with: cargo build --release --workspace", found.display());
     }
     Ok(found)
+}
+
+/// About a MiB of frames of one message each, and how many they are.
+///
+/// # Errors
+/// When the body is too long for a frame.
+pub fn frames(app: &str, key: Option<&Key>, body_bytes: usize) -> Result<(Vec<u8>, usize)> {
+    let body = body(body_bytes);
+    let record = Record {
+        app_id: app,
+        module: "web.requests",
+        hostname: "web01.example.com",
+        body: &body,
+        stamp: 1_795_176_000,
+        nsecs: 123_456_789,
+        signature: None,
+    };
+    let (mut block, mut messages, mut scratch) = (Vec::new(), 0, EncodeScratch::default());
+    while block.len() < 1 << 20 {
+        v1::encode(&record, key, false, &mut scratch, &mut block)?;
+        messages += 1;
+    }
+    Ok((block, messages))
+}
+
+/// The one in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Text of about this length, as web applications log it.

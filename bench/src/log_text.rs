@@ -4,10 +4,11 @@
 //! Leaves out: real logs, which nobody may publish.
 //!
 //! A day of a web shop: requests, queries, cache, jobs, payments, logins,
-//! warnings, tracebacks. A hundred visitors are there at a time; each
+//! warnings, tracebacks. Some hundred visitors are there at a time; each
 //! comes from an address of his own, asks for some pages, and leaves for good.
 //! A few goods are asked for often, most hardly ever. Ids and durations are
-//! random. `xz -6` makes it about nine times smaller.
+//! random. The more visitors and goods, the farther back lies what repeats
+//! itself, and the more is lost where a text is pressed block by block.
 
 use std::io::{self, Write};
 
@@ -60,17 +61,21 @@ const ERRORS: [(&str, &str); 5] = [
     ("django.db.utils.OperationalError", "deadlock detected"),
 ];
 
-/// Visitors that are there at a time.
-const VISITORS: usize = 100;
-/// Goods in the shop.
-const ITEMS: u64 = 1000;
+/// How busy the shop is.
+#[derive(Clone, Copy, Debug)]
+pub struct Trade {
+    /// Visitors that are there at a time.
+    pub visitors: u64,
+    /// Goods in the shop.
+    pub items: u64,
+}
 
 /// Writes lines, at least `bytes` of them together.
 ///
 /// # Errors
 /// What `out` says.
-pub fn write(seed: u64, bytes: u64, out: &mut dyn Write) -> io::Result<u64> {
-    let mut shop = Shop::new(seed);
+pub fn write(trade: Trade, seed: u64, bytes: u64, out: &mut dyn Write) -> io::Result<u64> {
+    let mut shop = Shop::new(trade, seed);
     let mut written = 0;
     while written < bytes {
         shop.text.clear();
@@ -82,6 +87,7 @@ pub fn write(seed: u64, bytes: u64, out: &mut dyn Write) -> io::Result<u64> {
 }
 
 struct Shop {
+    trade: Trade,
     random: Random,
     /// The time, in microseconds since midnight.
     now_us: u64,
@@ -107,8 +113,9 @@ macro_rules! put {
 }
 
 impl Shop {
-    fn new(seed: u64) -> Shop {
+    fn new(trade: Trade, seed: u64) -> Shop {
         Shop {
+            trade,
             random: Random(seed),
             now_us: 0,
             job: 8_812_001,
@@ -121,7 +128,7 @@ impl Shop {
     /// One of those who are there; one in twenty has just come.
     fn visitor(&mut self) -> Visitor {
         let r = &mut self.random;
-        let place = r.below(VISITORS as u64) as usize;
+        let place = r.below(self.trade.visitors) as usize;
         if place >= self.visitors.len() || r.below(20) == 0 {
             let agent = AGENTS[r.often_small(AGENTS.len() as u64) as usize];
             let new = Visitor {
@@ -176,7 +183,7 @@ impl Shop {
         let Visitor { address, agent, .. } = self.visitor();
         let r = &mut self.random;
         let section = SECTIONS[r.often_small(SECTIONS.len() as u64) as usize];
-        let item = r.often_small(ITEMS);
+        let item = r.often_small(self.trade.items);
         let method = ["GET", "GET", "GET", "GET", "POST", "PUT"][r.below(6) as usize];
         let status = [200, 200, 200, 200, 200, 304, 304, 302, 404, 500][r.below(10) as usize];
         let size = if status == 304 { 0 } else { 180 + r.up_to_bits(6, 15) };
@@ -220,7 +227,7 @@ impl Shop {
     fn cache(&mut self, host: &str) {
         self.head(host);
         let r = &mut self.random;
-        let (item, bytes) = (r.often_small(ITEMS), 200 + r.below(9000));
+        let (item, bytes) = (r.often_small(self.trade.items), 200 + r.below(9000));
         let what = ["hit", "hit", "hit", "hit", "miss", "stored", "expired"][r.below(7) as usize];
         put!(self, "DEBUG [shop.cache] {what} item:{item}:de bytes={bytes}\n");
     }
@@ -244,7 +251,7 @@ impl Shop {
     fn stock(&mut self, host: &str) {
         self.head(host);
         let r = &mut self.random;
-        let (item, left, house) = (r.often_small(ITEMS), r.below(400), r.below(9));
+        let (item, left, house) = (r.often_small(self.trade.items), r.below(400), r.below(9));
         put!(
             self,
             "INFO  [shop.stock.reserve] item {item} in house H{house}: reserved {}, left {left}\n",

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use loghog_bench::{Process, Scratch, body, send_blocks, wait_until};
+use loghog_bench::{Process, Scratch, body, frames, median, send_blocks, wait_until};
 use tempfile::TempDir;
-use wire::v1::{self, EncodeScratch, Record};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -63,30 +62,9 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn loghogd(arguments: &Arguments) -> Result<Figures> {
     let daemon = Scratch::start(1_000_000)?;
-    let body = body(arguments.body_bytes);
-    let record = Record {
-        app_id: "plain",
-        module: "web.requests",
-        hostname: "web01.example.com",
-        body: &body,
-        stamp: 1_795_176_000,
-        nsecs: 123_456_789,
-        signature: None,
-    };
-    let mut scratch = EncodeScratch::default();
-    let mut encode = |block: &mut Vec<u8>| v1::encode(&record, None, false, &mut scratch, block);
-    let (mut block, mut lines) = (Vec::new(), 0);
-    while block.len() < 1 << 20 {
-        encode(&mut block)?;
-        lines += 1;
-    }
+    let (block, lines) = frames("plain", None, arguments.body_bytes)?;
     let file = daemon.path("log/plain/root.log");
     measure(&daemon.plain, &block, lines, arguments.messages, &file, daemon.process())
 }

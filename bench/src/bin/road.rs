@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use loghog_bench::{SECRET, Scratch, body, send_blocks};
+use loghog_bench::{SECRET, Scratch, frames, send_blocks};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use wire::signature::Key;
-use wire::v1::{self, EncodeScratch, Record};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -75,26 +74,6 @@ fn measure(way: &str, arguments: &Arguments) -> Result<()> {
         daemon.process().memory_peak_kib()? as f64 / 1024.0
     );
     Ok(())
-}
-
-/// About a MiB of frames, and how many they are.
-fn frames(app: &str, key: Option<&Key>, body_bytes: usize) -> Result<(Vec<u8>, usize)> {
-    let body = body(body_bytes);
-    let record = Record {
-        app_id: app,
-        module: "web.requests",
-        hostname: "web01.example.com",
-        body: &body,
-        stamp: 1_795_176_000,
-        nsecs: 123_456_789,
-        signature: None,
-    };
-    let (mut block, mut messages, mut scratch) = (Vec::new(), 0, EncodeScratch::default());
-    while block.len() < 1 << 20 {
-        v1::encode(&record, key, false, &mut scratch, &mut block)?;
-        messages += 1;
-    }
-    Ok((block, messages))
 }
 
 fn connect(way: &str, daemon: &Scratch) -> Result<Box<dyn Write>> {

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use loghog_bench::{Process, log_text};
+use loghog_bench::log_text::{self, Trade};
+use loghog_bench::{Process, median};
 use loghogd::config::checked::Format;
 use loghogd::pipeline::seal::Compressor;
 
@@ -25,6 +26,12 @@ struct Arguments {
     /// Another text of the same kind.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Visitors that are there at a time: the more, the harder the text is to press.
+    #[arg(long, default_value_t = 300)]
+    visitors: u64,
+    /// Goods in the shop that the text tells of: the same.
+    #[arg(long, default_value_t = 5000)]
+    items: u64,
     /// Seal this file instead.
     #[arg(long)]
     text: Option<PathBuf>,
@@ -40,6 +47,9 @@ struct Arguments {
     /// Only xz, not the other formats.
     #[arg(long)]
     only_xz: bool,
+    /// Only write the text to this file, for a look at it with other tools.
+    #[arg(long)]
+    write_text: Option<PathBuf>,
     /// Be the process that seals: a plain file, and a format's ending.
     #[arg(long, num_args = 2, hide = true)]
     engine: Option<Vec<String>>,
@@ -55,14 +65,15 @@ fn main() -> Result<()> {
     if let Some([plain, ending]) = arguments.engine.as_deref() {
         return seal(Path::new(plain), format(ending)?, &arguments);
     }
+    if let Some(path) = &arguments.write_text {
+        return write_text(path, &arguments);
+    }
     let folder = tempfile::tempdir()?;
     let plain = match &arguments.text {
         Some(text) => fs::canonicalize(text)?,
         None => {
             let plain = folder.path().join("segment");
-            let mut out = BufWriter::new(File::create(&plain)?);
-            log_text::write(arguments.seed, arguments.megabytes * 1_000_000, &mut out)?;
-            out.into_inner()?.sync_all()?;
+            write_text(&plain, &arguments)?;
             plain
         }
     };
@@ -105,6 +116,13 @@ fn main() -> Result<()> {
     ensure!(time <= TIME_RATIO_MAX, "sealing took more than {TIME_RATIO_MAX} of the time of xz");
     ensure!(size <= SIZE_RATIO_MAX, "what is sealed is more than {SIZE_RATIO_MAX} of xz's");
     Ok(())
+}
+
+fn write_text(path: &Path, arguments: &Arguments) -> Result<()> {
+    let trade = Trade { visitors: arguments.visitors, items: arguments.items };
+    let mut out = BufWriter::new(File::create(path)?);
+    log_text::write(trade, arguments.seed, arguments.megabytes * 1_000_000, &mut out)?;
+    Ok(out.into_inner()?.sync_all()?)
 }
 
 /// What the daemon does with a closed segment, but for the names.
@@ -203,9 +221,4 @@ fn format(ending: &str) -> Result<Format> {
         "zst" => Format::Zstd,
         _ => bail!("no format ends in .{ending}"),
     })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
