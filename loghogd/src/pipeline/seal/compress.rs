@@ -118,7 +118,7 @@ impl Compressor {
         let mut sum = Sum::new();
         let mut sealed = SealedFile::begin(out, self.format)?;
         thread::scope(|scope| {
-            let bytes_max = limits::under_way_bytes_max(threads.count);
+            let bytes_max = limits::under_way_bytes_max(self.format, threads.count);
             let mut crew = Crew::<Press>::new(scope, threads, bytes_max, recipe);
             while let Some(block) = blocks.next().map_err(CompressError::Read)? {
                 sum.add(&block);

@@ -14,9 +14,13 @@ use crate::config::checked::Format;
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 
 /// Plain text of a block, in bytes: about a MiB, so that a reader finds his
-/// place in the middle of a segment in some 10 ms. A quarter more than one:
-/// each block learns the text anew, and the result is up to a hundredth smaller.
+/// place in the middle of a segment in some 10 ms.
 pub const BLOCK_BYTES: usize = 5 << 18;
+
+/// The same for xz, which has most to lose: each block learns the text anew.
+/// Half a MiB more than one makes the result one to two hundredths smaller,
+/// and it is as long as the memory of [`THREADS_MAX`] threads allows.
+pub const XZ_BLOCK_BYTES: usize = 3 << 19;
 
 /// Longest block, in bytes. A block begins at the start of a line, so a long
 /// line makes a long block; one that is longer than this (none of ours is) is
@@ -31,28 +35,36 @@ pub const THREADS_MAX: usize = 5;
 /// for each thread, and two that wait for the oldest to be written. At this
 /// limit reading waits.
 #[must_use]
-pub const fn under_way_bytes_max(threads: usize) -> usize {
-    let bytes = (threads + 2) * BLOCK_BYTES;
+pub const fn under_way_bytes_max(format: Format, threads: usize) -> usize {
+    let bytes = (threads + 2) * block_bytes_max(format);
     if bytes > BLOCK_BYTES_MAX { bytes } else { BLOCK_BYTES_MAX }
 }
 
-/// Most threads with the full dictionary.
+/// Most threads whose dictionary is a whole block.
+pub const XZ_WHOLE_THREADS_MAX: usize = 2;
+
+/// The dictionary of an xz encoder, in bytes: a larger one could not be
+/// filled, because each block stands alone.
+pub const XZ_DICTIONARY_WHOLE_BYTES: u32 = 3 << 19;
+
+/// Most threads with most of the dictionary.
 pub const XZ_WIDE_THREADS_MAX: usize = 3;
 
-/// The dictionary of an xz encoder, in bytes: as good as a larger one within
-/// a block.
+/// The same where three threads share the memory; costs a fifth of a percent.
 pub const XZ_DICTIONARY_BYTES: u32 = 1 << 20;
 
-/// The same where more threads share the memory; costs less than one half of
-/// a percent.
+/// The same where still more threads share the memory; costs less than one
+/// percent.
 pub const XZ_DICTIONARY_NARROW_BYTES: u32 = 1 << 19;
 
-/// What an xz encoder takes for each byte of its dictionary (12: the binary
-/// trees take 8, the hash table 2, the window 2) and in any case.
+/// What an xz encoder takes whatever its dictionary.
 const XZ_ENCODER_FIXED_BYTES: usize = 5 << 18;
 
+/// With the binary trees, the window, and the hash table, whose length is a
+/// power of two.
 const fn xz_encoder_bytes(dictionary_bytes: u32) -> usize {
-    12 * dictionary_bytes as usize + XZ_ENCODER_FIXED_BYTES
+    let table_bytes = 2 * dictionary_bytes.next_power_of_two() as usize;
+    (8 + 2) * dictionary_bytes as usize + table_bytes + XZ_ENCODER_FIXED_BYTES
 }
 
 /// A zstd encoder may refer back so far, as a power of two. Longer ones would
@@ -108,7 +120,22 @@ pub const fn threads(cores: usize) -> usize {
 /// The dictionary of each of so many xz encoders.
 #[must_use]
 pub const fn xz_dictionary_bytes(threads: usize) -> u32 {
-    if threads <= XZ_WIDE_THREADS_MAX { XZ_DICTIONARY_BYTES } else { XZ_DICTIONARY_NARROW_BYTES }
+    if threads <= XZ_WHOLE_THREADS_MAX {
+        XZ_DICTIONARY_WHOLE_BYTES
+    } else if threads <= XZ_WIDE_THREADS_MAX {
+        XZ_DICTIONARY_BYTES
+    } else {
+        XZ_DICTIONARY_NARROW_BYTES
+    }
+}
+
+/// Plain text of a block in a format, in bytes, at the most.
+#[must_use]
+pub const fn block_bytes_max(format: Format) -> usize {
+    match format {
+        Format::Xz => XZ_BLOCK_BYTES,
+        Format::Gzip | Format::Bzip2 | Format::Zstd => BLOCK_BYTES,
+    }
 }
 
 /// What sealing takes at the most, in bytes.
@@ -123,9 +150,13 @@ pub const fn memory_bytes(format: Format, threads: usize) -> usize {
     // At worst everything under way is in work, and does not become smaller;
     // and what is read is one long line, with the beginning of what comes
     // behind it.
-    threads * encoder_bytes + 2 * under_way_bytes_max(threads) + BLOCK_BYTES_MAX + BLOCK_BYTES
+    threads * encoder_bytes
+        + 2 * under_way_bytes_max(format, threads)
+        + BLOCK_BYTES_MAX
+        + block_bytes_max(format)
 }
 
+const _: () = assert!(memory_bytes(Format::Xz, XZ_WHOLE_THREADS_MAX) <= MEMORY_BYTES_MAX);
 const _: () = assert!(memory_bytes(Format::Xz, XZ_WIDE_THREADS_MAX) <= MEMORY_BYTES_MAX);
 const _: () = assert!(memory_bytes(Format::Xz, THREADS_MAX) <= MEMORY_BYTES_MAX);
 const _: () = assert!(memory_bytes(Format::Gzip, THREADS_MAX) <= MEMORY_BYTES_MAX);
@@ -134,6 +165,8 @@ const _: () = assert!(memory_bytes(Format::Zstd, THREADS_MAX) <= MEMORY_BYTES_MA
 // Every line of ours begins a block at its start.
 const _: () = assert!(crate::limits::LINE_BYTES_MAX <= BLOCK_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES < BLOCK_BYTES_MAX);
+const _: () = assert!(XZ_BLOCK_BYTES < BLOCK_BYTES_MAX);
+const _: () = assert!(XZ_DICTIONARY_WHOLE_BYTES as usize == XZ_BLOCK_BYTES);
 const _: () = assert!(FOREIGN_DECODER_BYTES_MAX < MEMORY_BYTES_MAX);
 const _: () = assert!(1 << FOREIGN_ZSTD_WINDOW_LOG_MAX < FOREIGN_DECODER_BYTES_MAX);
 const _: () = assert!(BZIP2_PIECE_BYTES_MAX > BLOCK_BYTES);

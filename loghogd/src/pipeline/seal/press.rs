@@ -88,7 +88,7 @@ pub(super) fn head(format: Format) -> &'static [u8] {
 /// them as come near.
 pub(super) fn block_bytes(format: Format, level: u32) -> usize {
     match format {
-        Format::Xz | Format::Gzip | Format::Zstd => limits::BLOCK_BYTES,
+        Format::Xz | Format::Gzip | Format::Zstd => limits::block_bytes_max(format),
         Format::Bzip2 => bzip2::block_bytes(level),
     }
 }

@@ -71,7 +71,7 @@ impl Compressor {
         let mut sum = Sum::new();
         let mut pieces = Pieces { file, format, at: 0, index: xz::Index::default() };
         let is_ours = thread::scope(|scope| {
-            let bytes_max = limits::under_way_bytes_max(self.threads.count);
+            let bytes_max = limits::under_way_bytes_max(format, self.threads.count);
             let mut crew = Crew::<Decode>::new(scope, self.threads, bytes_max, format);
             loop {
                 if !go_on() {
