@@ -151,7 +151,7 @@ pub const TURN_RETRY: Duration = Duration::from_secs(1);
 
 /// Files that have turned and are still open because they are not synced yet.
 /// Beyond it they are synced at once.
-pub const RETIRED_FILES_MAX: usize = 16;
+pub const RETIRED_FILES_MAX: usize = 4;
 
 /// Lines that become one member of a gzip file, in bytes. It may be exceeded
 /// by a single message.

@@ -7,6 +7,8 @@
 //! gate      Record            -> Admitted: the record and its facility
 //! persist   Admitted          -> lines in a file, synced
 //! rotate    a due file        -> a closed segment
+//! seal      a segment         -> the same, compressed and compared
+//! trim      what is surplus   -> nothing
 //! ```
 //!
 //! A connection is a task that waits without a buffer. When there is
@@ -14,7 +16,11 @@
 //! with all others, one at a time. In its lane it reads a chunk, carries it
 //! through decode and gate into a batch of lines, and hands the batch over to
 //! persist, whose thread writes. The only queues are the one for a lane and
-//! the one in front of persist; both make senders wait, and drop nothing.
+//! the one in front of persist; both make senders wait. Who sends to a file
+//! that refuses waits outside of both, so that others go on; of datagrams such
+//! ones are dropped and counted.
+//!
+//! The queue of seal and trim is the directory; a bell wakes them (`cold`).
 
 #![cfg_attr(
     not(test),

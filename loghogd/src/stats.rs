@@ -56,7 +56,8 @@ counters! {
     SegmentsDamaged = "segments_damaged",
     /// Live files that somebody had moved away or deleted.
     FilesReopened = "files_reopened",
-    /// Bytes of torn lines that a kill had left at the end of live files.
+    /// Bytes of torn lines that a kill or a power failure had left at the end
+    /// of live files and of plain segments.
     TornBytes = "torn_bytes",
 
     /// Frames announced longer than allowed; a stream ends with it.

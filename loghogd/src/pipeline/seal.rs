@@ -75,6 +75,8 @@ pub struct Sealer {
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: BTreeMap<(Box<str>, Segment), Work>,
+    /// Folders of which the sealed segments have been looked at.
+    inspected: BTreeSet<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -155,7 +157,9 @@ impl Sealer {
         let apps = table.iter().map(|facility| &facility.app);
         let folders = apps.filter(|app| call.all || call.folders.contains(*app)).cloned();
         for folder in folders.collect::<std::collections::BTreeSet<_>>() {
-            if let Err(error) = self.look_into(&folder, &table, call.all, queue) {
+            // Once is enough: later there is nothing but what was made here.
+            let thoroughly = queue.inspected.insert(folder.clone());
+            if let Err(error) = self.look_into(&folder, &table, thoroughly, queue) {
                 error!(
                     "cannot look for segments in {}: {error}; {}",
                     self.shown(&folder, ""),
@@ -302,6 +306,7 @@ impl Sealer {
         };
         for &format in twins {
             if self.is_twin(folder, &mut *plain, segment, format, go_on)? {
+                self.disk.sync_folder(folder).map_err(|source| failed(&name, source))?;
                 self.remove_plain(folder, &name)?;
                 return Ok(Outcome::Sealed);
             }
@@ -412,7 +417,11 @@ impl Sealer {
             Err(_) => return Ok(false),
         };
         match digest(plain, go_on) {
-            Ok(Some(expected)) => Ok(expected == found),
+            Ok(Some(expected)) if expected == found => {
+                // Whoever made it may not have.
+                sealed.sync().map(|()| true).map_err(|source| failed(&name, source))
+            }
+            Ok(Some(_)) => Ok(false),
             Ok(None) => Err(SealError::Stopped),
             // Nothing goes that has not been compared.
             Err(source) => Err(failed(&segment.to_string(), source)),

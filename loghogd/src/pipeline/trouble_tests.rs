@@ -126,11 +126,19 @@ fn one_segment_that_cannot_be_looked_at_does_not_keep_others_from_being_sealed()
     assert!(disk.tree().contains(&format!("app/{Y}.gz")), "{:?}", disk.tree());
 }
 
-/// A disk on which somebody deletes a segment just after the names were listed.
+/// A disk with somebody else at work.
 #[derive(Debug)]
-struct Deleting(Simulated);
+struct Meddled(Simulated, Meddling);
 
-impl Disk for Deleting {
+#[derive(Debug, PartialEq, Eq)]
+enum Meddling {
+    /// A segment is deleted just after the names were listed.
+    Deletes,
+    /// Whoever reads back what he has written gets another file.
+    Swaps,
+}
+
+impl Disk for Meddled {
     fn path(&self) -> &Path {
         self.0.path()
     }
@@ -139,7 +147,9 @@ impl Disk for Deleting {
     }
     fn names(&self, folder: &str) -> io::Result<Vec<String>> {
         let names = self.0.names(folder);
-        self.0.remove(folder, X)?;
+        if self.1 == Meddling::Deletes {
+            self.0.remove(folder, X)?;
+        }
         names
     }
     fn facts(&self, folder: &str, name: &str) -> io::Result<Option<Facts>> {
@@ -149,7 +159,8 @@ impl Disk for Deleting {
         self.0.open_live(folder, name)
     }
     fn open(&self, folder: &str, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.open(folder, name)
+        let swapped = self.1 == Meddling::Swaps && name.ends_with(".part");
+        self.0.open(folder, if swapped { "other" } else { name })
     }
     fn create(&self, folder: &str, name: &str) -> io::Result<Box<dyn DiskFile>> {
         self.0.create(folder, name)
@@ -172,7 +183,7 @@ impl Disk for Deleting {
 fn a_segment_that_the_trimmer_deletes_meanwhile_does_not_come_back_empty() {
     let disk = Simulated::new();
     disk.put("app", X, b"old\n", at("2026-11-20T01:00:00Z"));
-    let sealer = sealer(Arc::new(Deleting(disk.clone())));
+    let sealer = sealer(Arc::new(Meddled(disk.clone(), Meddling::Deletes)));
     let mut queue = Queue::default();
     sealer.look(&all(), &mut queue);
     while sealer.seal_next(&mut queue, Instant::now(), &|| true).is_some() {}
@@ -408,4 +419,121 @@ fn a_turn_that_is_refused_does_not_stop_the_lines() {
         2,
         "rounds.rs says that lines go on into the same file: {text}"
     );
+}
+
+#[test]
+fn a_twin_that_differs_is_set_aside_and_the_plain_one_is_sealed() {
+    let disk = Simulated::new();
+    let now = at("2026-11-20T01:00:00Z");
+    disk.put("app", X, b"right\n", now);
+    disk.put("app", &format!("{X}.gz"), &gzip(b"wrong\n"), now);
+    let sealer = sealer(Arc::new(disk.clone()));
+    let mut queue = Queue::default();
+    sealer.look(&all(), &mut queue);
+    while sealer.seal_next(&mut queue, Instant::now(), &|| true).is_some() {}
+    assert_eq!(disk.tree(), [format!("app/{X}.gz"), format!("app/{X}.gz.damaged")]);
+    assert_eq!(disk.content("app", &format!("{X}.gz.damaged")).unwrap(), gzip(b"wrong\n"));
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_is_read_back_is_compared_before_the_plain_one_goes() {
+    let disk = Simulated::new();
+    disk.put("app", X, b"right\n", at("2026-11-20T01:00:00Z"));
+    // It is whole, too.
+    disk.put("app", "other", &gzip(b"wrong\n"), at("2026-11-20T01:00:00Z"));
+    let sealer = sealer(Arc::new(Meddled(disk.clone(), Meddling::Swaps)));
+    let mut queue = Queue::default();
+    sealer.look(&all(), &mut queue);
+    let refused = sealer.seal_next(&mut queue, Instant::now(), &|| true).unwrap().unwrap_err();
+    assert!(refused.to_string().contains("read back"), "{refused}");
+    assert_eq!(disk.tree(), ["app/other".to_owned(), format!("app/{X}")]);
+}
+
+#[test]
+fn a_segment_that_somebody_writes_to_is_not_sealed_yet() {
+    let disk = Simulated::new();
+    disk.put("app", X, b"one\n", at("2026-11-20T01:00:00Z"));
+    let sealer = sealer(Arc::new(disk.clone()));
+    let mut queue = Queue::default();
+    sealer.look(&all(), &mut queue);
+    let appended = std::cell::Cell::new(false);
+    let go_on = || {
+        if !appended.replace(true) {
+            disk.open_live("app", X).unwrap().file.write_all(b"two\n").unwrap();
+        }
+        true
+    };
+    let refused = sealer.seal_next(&mut queue, Instant::now(), &go_on).unwrap().unwrap_err();
+    assert!(refused.to_string().contains("changes"), "{refused}");
+    let later = Instant::now() + Duration::from_secs(3600);
+    sealer.seal_next(&mut queue, later, &|| true).unwrap().unwrap();
+    assert_eq!(disk.tree(), [format!("app/{X}.gz")]);
+}
+
+#[test]
+fn a_line_that_comes_after_a_file_was_due_is_in_the_next_segment() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:58Z");
+    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let table = table(CONF);
+    process.send(&table, "h", "first");
+    process.rounds.round(Instant::now(), false);
+    clock.set(at("2026-11-20T11:59:59Z"));
+    process.send(&table, "h", "second");
+    clock.set(at("2026-11-20T12:00:00Z"));
+    process.send(&table, "h", "third");
+    process.rounds.round(Instant::now(), false);
+    process.rounds.round(Instant::now(), false);
+    let bodies = |name: &str| {
+        let text = String::from_utf8(disk.content("app", name).unwrap()).unwrap();
+        text.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(bodies("root.log.2026-11-20-11-59-58-000000"), ["first", "second"]);
+    assert_eq!(bodies("root.log"), ["third"]);
+}
+
+#[test]
+fn a_live_file_that_an_operator_has_replaced_is_not_turned_for_ours() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:58Z");
+    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let table = table(CONF);
+    process.send(&table, "h", "x");
+    process.rounds.round(Instant::now(), false);
+    disk.take_away("app", Some("root.log"));
+    disk.put("app", "root.log", b"theirs\n", clock.now());
+    clock.set(at("2026-11-20T12:00:00Z"));
+    process.rounds.round(Instant::now(), false);
+    assert_eq!(disk.content("app", "root.log").unwrap(), b"theirs\n");
+    assert_eq!(disk.tree().len(), 1);
+}
+
+#[test]
+fn a_message_that_was_cut_short_is_taken_back_before_its_file_is_left() {
+    let disk = Simulated::new();
+    let clock = standing("2026-11-20T11:59:58Z");
+    let mut process = process(Arc::new(disk.clone()), clock, None, 9);
+    let table = table(CONF);
+    let mut now = Instant::now();
+    process.send(&table, "h", "first");
+    process.rounds.round(now, false);
+    let whole = disk.content("app", "root.log").unwrap();
+    disk.set_total_bytes(whole.len() as u64 + 10);
+    process.send(&table, "h", "second");
+    process.rounds.round(now, false);
+    assert_eq!(disk.content("app", "root.log").unwrap().len(), whole.len() + 10);
+    process.rounds.reload(&table, now);
+    assert_eq!(disk.content("app", "root.log").unwrap(), whole);
+    disk.set_total_bytes(1 << 20);
+    now += Duration::from_secs(3);
+    process.rounds.round(now, false);
+    let text = String::from_utf8(disk.content("app", "root.log").unwrap()).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    assert!(text.ends_with(" - h - second\n"), "{text:?}");
 }

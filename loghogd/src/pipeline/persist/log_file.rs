@@ -85,6 +85,8 @@ pub(super) struct LogFile {
     pub(super) is_counted: bool,
     pub(super) listed: Listed,
     pub(super) trouble: Option<Trouble>,
+    /// It was open in this process, and is closed and synced.
+    was_closed: bool,
     /// It could not turn, and is not asked to before.
     turn_again_at: Option<Instant>,
     /// When the own log heard of trouble last.
@@ -138,6 +140,7 @@ impl LogFile {
             is_counted: false,
             listed: Listed::default(),
             trouble: None,
+            was_closed: false,
             turn_again_at: None,
             said_at: None,
             sync_failed: false,
@@ -452,9 +455,11 @@ impl LogFile {
         if self.turn_again_at.take().is_some() {
             info!("{} turns again", self.path(desk));
         }
-        if opened_for_this {
-            // Whoever closed it had synced it.
-            self.open = None;
+        if opened_for_this && let Some(open) = self.open.take() {
+            // We have synced what we have closed, the process before perhaps not.
+            if !self.was_closed && open.file.sync().is_err() {
+                desk.stats.add(Counter::SyncFailures, 1);
+            }
         }
         self.retire();
         if self.retired.len() > RETIRED_FILES_MAX {
@@ -548,7 +553,7 @@ impl LogFile {
     pub(super) fn close(&mut self, desk: &Desk<'_>) {
         self.cut_back(desk);
         self.sync(desk);
-        self.open = None;
+        self.was_closed |= self.open.take().is_some();
     }
 
     /// The room that what waits takes, in bytes.

@@ -175,6 +175,9 @@ impl Rounds {
                 continue;
             }
             let live = format!("{stem}{}", super::path::LIVE_SUFFIX);
+            if self.numbers.contains_key(format!("{app}/{live}").as_str()) {
+                continue;
+            }
             let number = self.number(app, &live, owner);
             let at = self.clock.now();
             if let Some(file) = self.files.get_mut(number) {
@@ -243,6 +246,8 @@ impl Rounds {
             }
         }
         self.sync_folders(now + self.settings.unsynced_time_max);
+        // There may be facilities that were none before.
+        self.adopt(table, now);
     }
 
     /// Takes up a parcel; drops it when its host is one too many.
