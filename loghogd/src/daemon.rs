@@ -27,7 +27,8 @@ use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
 use crate::disk::{Disk, LogDir};
 use crate::limits::{
-    DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, STOP_TIME_MAX, UNSYNCED_TIME_MAX,
+    COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, STOP_TIME_MAX,
+    UNSYNCED_TIME_MAX,
 };
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
@@ -110,7 +111,8 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         stats: Arc::clone(&stats),
     };
     let trimmer = Trimmer::new(config.main.min_free, clock.zone().clone(), Arc::clone(&stats));
-    let bell = cold::start(sealer, trimmer, clock.clone()).context(NO_THREAD)?;
+    let cold = cold::start(sealer, trimmer, clock.clone()).context(NO_THREAD)?;
+    let bell = Arc::clone(&cold.bell);
     let (handover, mut writing) = writer::start(
         disk,
         settings,
@@ -157,6 +159,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     drop((road, handover));
     bell.end();
     let outcome = wait_for_disk(writing, stopped, &floodgate);
+    cold.wait(std::time::Instant::now() + COLD_STOP_TIME_MAX);
     runtime.shutdown_background();
     complaints.sum_up_all();
     info!("stats {stats}");

@@ -113,6 +113,9 @@ pub const STOP_WRITE_TIME_MAX: Duration = Duration::from_millis(700);
 /// When a stop gives up waiting for the disk, counted from the signal.
 pub const STOP_TIME_MAX: Duration = Duration::from_millis(1800);
 
+/// How long a stop waits, when all is written, for those who seal and trim.
+pub const COLD_STOP_TIME_MAX: Duration = Duration::from_millis(100);
+
 /// How long a connection that has proven itself must have been silent before
 /// it has to make room for a new one.
 pub const SILENCE_MIN: Duration = Duration::from_secs(600);

@@ -14,8 +14,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, Thread};
-use std::time::Instant;
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use tracing::error;
 
@@ -49,36 +49,56 @@ pub struct Call {
     pub all: bool,
 }
 
-/// Starts the threads of the cold half, and gives the bell to ring for them.
-/// They end some time after the bell has; what they leave undone is done after
-/// the next start, so there is no need to wait for them.
+/// The threads of the cold half, from outside.
+#[derive(Debug)]
+pub struct Cold {
+    /// Rung for them.
+    pub bell: Arc<Bell>,
+    threads: [JoinHandle<()>; 2],
+}
+
+impl Cold {
+    /// Waits a moment until they have ended, once the bell has. They may not
+    /// come to run on a busy machine; what they leave undone, and a seal that
+    /// is not finished, is for the next start.
+    pub fn wait(&self, until: Instant) {
+        while !self.threads.iter().all(JoinHandle::is_finished) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Starts the threads of the cold half.
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn start(sealer: Sealer, mut trimmer: Trimmer, clock: Clock) -> io::Result<Arc<Bell>> {
+pub fn start(sealer: Sealer, mut trimmer: Trimmer, clock: Clock) -> io::Result<Cold> {
     let for_sealer = Arc::new(Bell::default());
     let bell = Arc::new(Bell { next: Some(Arc::clone(&for_sealer)), ..Bell::default() });
     let (disk, table) = (Arc::clone(&sealer.disk), Arc::clone(&sealer.table));
     let (claims, heard) = (sealer.claims.clone(), Arc::clone(&bell));
     let trim = move || trimmer.run(&*disk, &table, &claims, &clock, &heard);
-    begin("trim", Arc::clone(&bell), trim)?;
+    let trim = begin("trim", Arc::clone(&bell), trim)?;
     let beside = Arc::clone(&bell);
     let heard = Arc::clone(&for_sealer);
-    begin("seal", for_sealer, move || sealer.run(&heard, &beside))?;
-    Ok(bell)
+    let seal = begin("seal", for_sealer, move || sealer.run(&heard, &beside))?;
+    Ok(Cold { bell, threads: [trim, seal] })
 }
 
 /// Runs a room in a thread of its own. A fault of ours is said, and the room
 /// begins again: all that it has to know stands in the directory.
-fn begin(name: &str, bell: Arc<Bell>, mut room: impl FnMut() + Send + 'static) -> io::Result<()> {
+fn begin(
+    name: &str,
+    bell: Arc<Bell>,
+    mut room: impl FnMut() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     let title = name.to_owned();
     thread::Builder::new().name(name.into()).spawn(move || {
         while catch_unwind(AssertUnwindSafe(&mut room)).is_err() && !bell.has_ended() {
             error!("the thread that does {title} has met a fault of its own and begins again; please report this");
             thread::sleep(PANIC_PAUSE);
         }
-    })?;
-    Ok(())
+    })
 }
 
 impl Bell {

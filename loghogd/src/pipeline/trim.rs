@@ -122,13 +122,7 @@ impl Trimmer {
         let (deleted, deleted_bytes) = (done.deleted, done.deleted_bytes);
         let (space, short_of_room) = pass.look_again(shortage_bytes, deleted_bytes);
         let (failures, again) = (pass.failures, pass.again);
-        for (counter, number) in [
-            (Counter::SegmentsTrimmed, deleted),
-            (Counter::TrimmedBytes, deleted_bytes),
-            (Counter::TrimFailures, failures),
-        ] {
-            self.stats.add(counter, number);
-        }
+        self.stats.add(Counter::TrimFailures, failures);
         let retry = now.saturating_add(TRIM_RETRY).unwrap_or(Timestamp::MAX);
         let retries = again.into_iter().map(|folder| (folder, retry));
         let due = choice.next_due.iter().map(|(folder, due)| ((*folder).into(), *due));
@@ -220,7 +214,11 @@ impl Pass<'_> {
             };
             folders.insert(folder);
             match refused {
-                None => done.add(*deletion),
+                None => {
+                    self.trimmer.stats.add(Counter::SegmentsTrimmed, 1);
+                    self.trimmer.stats.add(Counter::TrimmedBytes, deletion.closed.disk_bytes);
+                    done.add(*deletion);
+                }
                 Some(error) => self.fail(folder, error),
             }
         }

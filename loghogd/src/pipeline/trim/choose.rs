@@ -128,21 +128,19 @@ pub fn choose(holdings: &[Holding], now: Timestamp, shortage_bytes: u64) -> Choi
     let mut over: Vec<u64> = holdings.iter().map(over_total).collect();
     let mut entries = entries(holdings);
     for entry in &mut entries {
+        // What is claimed goes when it is released; none goes in its place.
         if entry.is_surplus {
             entry.delete(Reason::BackupCount);
+            entry.pay(&mut over);
         } else if entry.due.is_some_and(|due| due <= now) {
             entry.delete(Reason::MaxAge);
-        }
-        if entry.reason.is_some() {
             entry.pay(&mut over);
         }
     }
-    for entry in &mut entries {
-        if entry.reason.is_none() && over.get(entry.holding).is_some_and(|bytes| *bytes > 0) {
+    for entry in entries.iter_mut().filter(|entry| !entry.is_paid) {
+        if over.get(entry.holding).is_some_and(|bytes| *bytes > 0) {
             entry.delete(Reason::MaxTotalSize);
-            if entry.reason.is_some() {
-                entry.pay(&mut over);
-            }
+            entry.pay(&mut over);
         }
     }
     let gained = entries.iter().filter(|entry| entry.reason.is_some());
@@ -193,6 +191,8 @@ struct Entry<'a> {
     /// When `max_age` asks for its deletion.
     due: Option<Timestamp>,
     reason: Option<Reason>,
+    /// What it holds counts as gone.
+    is_paid: bool,
 }
 
 /// All segments, the oldest first.
@@ -215,6 +215,7 @@ fn entries(holdings: &[Holding]) -> Vec<Entry<'_>> {
                     is_surplus: place < surplus,
                     due: facility.age_max().and_then(|age| rank.checked_add(age).ok()),
                     reason: None,
+                    is_paid: false,
                 });
             }
         }
@@ -231,7 +232,8 @@ impl<'a> Entry<'a> {
     }
 
     /// Takes what it frees off what its facility has too much.
-    fn pay(&self, over: &mut [u64]) {
+    fn pay(&mut self, over: &mut [u64]) {
+        self.is_paid = true;
         if let Some(bytes) = over.get_mut(self.holding) {
             *bytes = bytes.saturating_sub(self.closed.bytes);
         }
