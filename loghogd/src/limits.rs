@@ -152,9 +152,9 @@ pub const TURNS_A_FILE_MAX: usize = 32;
 /// How long a file that could not turn is written to before it is tried again.
 pub const TURN_RETRY: Duration = Duration::from_secs(1);
 
-/// Files that have turned and are still open because they are not synced yet.
-/// Beyond it they are synced at once.
-pub const RETIRED_FILES_MAX: usize = 4;
+/// Files that have turned and wait to be synced and closed. Beyond it the
+/// writer waits.
+pub const RETIRED_FILES_MAX: usize = 32;
 
 /// Lines that become one member of a gzip file, in bytes. It may be exceeded
 /// by a single message.

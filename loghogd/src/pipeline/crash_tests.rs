@@ -29,6 +29,7 @@ use super::cold::{Bell, Call};
 use super::gate::Admitted;
 use super::persist::live::Form;
 use super::persist::log_file::Parcel;
+use super::persist::retire::Retirement;
 use super::persist::rounds::{Rounds, Settings, Shelf};
 use super::persist::{Batch, Spares};
 use super::rotate::name::Name;
@@ -124,7 +125,11 @@ impl Process {
             settings,
             clock.clone(),
             Arc::clone(&stats),
-            Shelf { spares: Arc::clone(&spares), held: Arc::default() },
+            Shelf {
+                retirement: Retirement::Here(Arc::clone(&stats)),
+                spares: Arc::clone(&spares),
+                held: Arc::default(),
+            },
             bell,
         );
         rounds.adopt(&table, now);

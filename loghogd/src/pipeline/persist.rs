@@ -13,6 +13,7 @@
 //! live     what stands in a live file; what a kill has left at its end
 //! messages where messages end
 //! held     files that refuse, whose senders wait
+//! retire   syncs and closes files that have turned, beside the writer
 //! room     what has to stay free on the file system
 //! ```
 
@@ -22,6 +23,7 @@ pub mod live;
 pub(in crate::pipeline) mod log_file;
 mod messages;
 pub mod path;
+pub(in crate::pipeline) mod retire;
 mod room;
 pub(in crate::pipeline) mod rounds;
 pub mod writer;

@@ -20,6 +20,7 @@ use super::gate::Admitted;
 use super::persist::Batch;
 use super::persist::live::{Form, mend};
 use super::persist::log_file::Parcel;
+use super::persist::retire::Retirement;
 use super::persist::rounds::{Rounds, Settings, Shelf};
 use super::seal::{Compressor, Queue, Sealer};
 use crate::clock::Clock;
@@ -254,7 +255,14 @@ fn process(
         form: Form::Plain,
         min_free,
     };
-    let rounds = Rounds::new(disk, settings, clock.clone(), stats, Shelf::default(), bell);
+    let rounds = Rounds::new(
+        disk,
+        settings,
+        clock.clone(),
+        stats.clone(),
+        Shelf { retirement: Retirement::Here(stats), spares: Arc::default(), held: Arc::default() },
+        bell,
+    );
     Process { rounds, clock, room: Arc::new(Semaphore::new(1 << 24)) }
 }
 

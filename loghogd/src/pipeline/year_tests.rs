@@ -19,6 +19,7 @@ use super::cold::Bell;
 use super::gate::Admitted;
 use super::persist::live::Form;
 use super::persist::log_file::Parcel;
+use super::persist::retire::Retirement;
 use super::persist::rounds::{Rounds, Settings, Shelf};
 use super::persist::{Batch, Spares};
 use super::rotate::name::Name;
@@ -140,7 +141,11 @@ fn a_year_in_paris_turns_exactly_when_the_calendar_says() {
         settings,
         clock.clone(),
         Arc::clone(&stats),
-        Shelf { spares: Arc::clone(&spares), held: Arc::default() },
+        Shelf {
+            retirement: Retirement::Here(Arc::clone(&stats)),
+            spares: Arc::clone(&spares),
+            held: Arc::default(),
+        },
         Arc::new(Bell::default()),
     );
     rounds.adopt(&table, now);

@@ -16,12 +16,13 @@ use tracing::{debug, error, info, warn};
 
 use super::live::{self, Form, Mended};
 use super::messages::{message_end, messages_in, whole_messages};
+use super::retire::Retirement;
 use super::{Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile, Facts};
 use crate::limits::{
-    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, RETIRED_FILES_MAX, TURN_RETRY,
-    WRITE_RETRY_MAX, WRITE_RETRY_MIN,
+    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, TURN_RETRY, WRITE_RETRY_MAX,
+    WRITE_RETRY_MIN,
 };
 use crate::pipeline::rotate::name::{Began, Segment};
 use crate::pipeline::rotate::turn::{self, Newest};
@@ -44,6 +45,7 @@ pub(super) struct Desk<'a> {
     pub(super) spares: &'a Spares,
     pub(super) newest: &'a mut Newest,
     pub(super) press: &'a mut MemberPress,
+    pub(super) retirement: &'a Retirement,
     /// The time of day.
     pub(super) at: Timestamp,
     /// The same, for files that begin now.
@@ -61,8 +63,6 @@ pub(super) struct LogFile {
     pub(super) live: Box<str>,
     pub(super) facility: Arc<Facility>,
     pub(super) open: Option<Open>,
-    /// Turned, and not yet synced.
-    retired: Vec<Box<dyn DiskFile>>,
     /// Bytes in the live file; none: it is empty or not there.
     pub(super) bytes: u64,
     /// When its first line was written, where that is known.
@@ -126,7 +126,6 @@ impl LogFile {
             live: live.into(),
             facility,
             open: None,
-            retired: Vec::new(),
             bytes: 0,
             began: None,
             due: None,
@@ -149,7 +148,7 @@ impl LogFile {
 
     /// Nothing is to be done for it, and nothing of it is on the disk.
     pub(super) fn is_gone(&self) -> bool {
-        self.open.is_none() && self.parcels.is_empty() && self.retired.is_empty() && self.bytes == 0
+        self.open.is_none() && self.parcels.is_empty() && self.bytes == 0
     }
 
     /// Writes what waits, up to what belongs into the next segment. False
@@ -398,7 +397,7 @@ impl LogFile {
                 // written of a message may be gone: the next line opens the
                 // file anew, and mends it.
                 self.begin_message_anew();
-                self.retire();
+                self.retire(desk);
                 self.found(found, desk.at);
             }
             Some(_) => {}
@@ -411,7 +410,7 @@ impl LogFile {
         info!("{} was moved away or deleted: opening it anew", self.path(desk));
         desk.stats.add(Counter::FilesReopened, 1);
         self.cut_back(desk);
-        self.retire();
+        self.retire(desk);
         self.forget_live();
     }
 
@@ -461,10 +460,7 @@ impl LogFile {
                 desk.stats.add(Counter::SyncFailures, 1);
             }
         }
-        self.retire();
-        if self.retired.len() > RETIRED_FILES_MAX {
-            self.sync(desk);
-        }
+        self.retire(desk);
         self.forget_live();
         Ok(Some(segment))
     }
@@ -524,13 +520,10 @@ impl LogFile {
     pub(super) fn sync(&mut self, desk: &Desk<'_>) {
         self.messages_unsynced = 0;
         if self.unsynced_since.take().is_none() {
-            self.retired.clear();
             return;
         }
-        let files = self.retired.iter().chain(self.open.iter().map(|open| &open.file));
-        let failed = files.map(|file| file.sync()).find_map(Result::err);
-        self.retired.clear();
-        let Some(error) = failed else {
+        let synced = self.open.as_ref().map_or(Ok(()), |open| open.file.sync());
+        let Err(error) = synced else {
             desk.stats.add(Counter::Syncs, 1);
             self.sync_failed = false;
             return;
@@ -563,11 +556,6 @@ impl LogFile {
         self.parcels.iter().map(room).sum()
     }
 
-    /// A part of it has turned or was left, and is not synced yet.
-    pub(super) fn is_retired(&self) -> bool {
-        !self.retired.is_empty()
-    }
-
     /// Of what waits, so many messages are in the file already: those at the
     /// front of a parcel that was cut short.
     pub(super) fn messages_ahead(&self) -> u64 {
@@ -579,8 +567,11 @@ impl LogFile {
         self.facility.turns_at_bytes().map_or(u64::MAX, NonZeroU64::get)
     }
 
-    fn retire(&mut self) {
-        self.retired.extend(self.open.take().map(|open| open.file));
+    fn retire(&mut self, desk: &Desk<'_>) {
+        if let Some(open) = self.open.take() {
+            let path = desk.disk.path().join(&*self.folder).join(desk.form.name(&self.live));
+            desk.retirement.take(open.file, path);
+        }
     }
 
     fn forget_live(&mut self) {

@@ -15,6 +15,7 @@ use tracing::{error, warn};
 use super::held::Held;
 use super::live::Form;
 use super::log_file::{Desk, Listed, LogFile, Parcel};
+use super::retire::Retirement;
 use super::room::Room;
 use super::{Section, Spares};
 use crate::clock::Clock;
@@ -48,10 +49,11 @@ pub struct Settings {
     pub min_free: Option<crate::config::checked::MinFree>,
 }
 
-/// What goes back from the disk to those who write: buffers, and word of
-/// files that refuse.
-#[derive(Debug, Default)]
+/// What goes back from the disk to those who write, buffers and word of files
+/// that refuse; and where files go that have turned.
+#[derive(Debug)]
 pub(in crate::pipeline) struct Shelf {
+    pub(in crate::pipeline) retirement: Retirement,
     pub(in crate::pipeline) spares: Arc<Spares>,
     pub(in crate::pipeline) held: Arc<Held>,
 }
@@ -91,6 +93,7 @@ pub(in crate::pipeline) struct Rounds {
     due: DueTimes,
     newest: Newest,
     press: MemberPress,
+    retirement: Retirement,
     /// Folders in which names have changed, and until when they may stay
     /// unsynced.
     folders_unsynced: HashMap<Box<str>, Instant>,
@@ -123,6 +126,7 @@ impl Rounds {
             settings,
             clock,
             stats,
+            retirement: shelf.retirement,
             spares: shelf.spares,
             held: shelf.held,
             bell,
@@ -210,6 +214,7 @@ impl Rounds {
             spares: &self.spares,
             newest: &mut self.newest,
             press: &mut self.press,
+            retirement: &self.retirement,
             at,
             beginning: at,
             now,
@@ -386,9 +391,7 @@ impl Rounds {
     fn let_go_of_deleted(&mut self, now: Instant) {
         for number in self.open.iter().map(|&(_, number)| number).collect::<Vec<_>>() {
             self.with(number, now, |file, desk| file.look(desk));
-            if self.files.get(number).is_some_and(LogFile::is_retired) {
-                self.sync(number, now);
-            }
+            self.note_state(number);
         }
     }
 
@@ -547,11 +550,7 @@ impl Rounds {
     /// Writes what is left as long as a stop may take, says what is lost, and
     /// syncs the rest. Returns how many messages are lost, and tells when all
     /// that could be is written.
-    pub(in crate::pipeline) fn end(
-        &mut self,
-        deadline: Instant,
-        written: impl FnOnce(bool),
-    ) -> u64 {
+    pub(in crate::pipeline) fn end(mut self, deadline: Instant, written: impl FnOnce(bool)) -> u64 {
         loop {
             let now = Instant::now();
             self.write_all(now, true);
@@ -589,6 +588,7 @@ impl Rounds {
             self.close(number, now);
         }
         self.sync_folders(now + self.settings.unsynced_time_max);
+        self.retirement.end();
         messages_lost
     }
 
@@ -622,6 +622,7 @@ impl Rounds {
             spares: &self.spares,
             newest: &mut self.newest,
             press: &mut self.press,
+            retirement: &self.retirement,
             at,
             beginning: self.due.beginning(at),
             now,

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::held::Held;
 use super::log_file::Parcel;
+use super::retire::Retirement;
 use super::rounds::{Rounds, Shelf};
 use super::{Batch, Section, Spares};
 use crate::clock::Clock;
@@ -158,7 +159,8 @@ pub fn start(
     let for_alarm = orders.clone();
     let alarm = Alarm::start(move || for_alarm.send(Order::Look).is_ok())?;
     let held = Arc::new(Held::default());
-    let shelf = Shelf { spares: Arc::clone(&spares), held: Arc::clone(&held) };
+    let retirement = Retirement::beside(Arc::clone(&stats))?;
+    let shelf = Shelf { retirement, spares: Arc::clone(&spares), held: Arc::clone(&held) };
     let rounds = Rounds::new(disk, settings, clock, stats, shelf, bell);
     let writer = Writer { inbox, rounds, stop: Arc::clone(&stop), alarm: alarm.clone() };
     let (here, gone) = oneshot::channel::<()>();
