@@ -123,12 +123,14 @@ fn a_folder_without_permission_holds_its_senders_back_until_it_is_given() {
     };
     permit(0o000);
     // Soon the live file is full: it has to turn, and cannot. What is open is
-    // written to, beyond its size.
-    let said = daemon.wait_until_it_said("cannot turn");
-    assert!(said.contains("sick/root.log: Permission denied"), "{said}");
+    // written to, beyond its size; unless the folder was closed just between a
+    // turn and the next line.
+    let said = daemon.wait_until_it_said("sick/root.log: Permission denied");
     assert!(said.contains("ERROR") && said.contains("give the daemon's user permission"), "{said}");
-    let lines = daemon.stats()["lines"];
-    daemon.wait_for_count("lines", lines + 10_000);
+    if said.contains("cannot turn") {
+        let lines = daemon.stats()["lines"];
+        daemon.wait_for_count("lines", lines + 10_000);
+    }
     // Once it is closed, it cannot be opened either.
     daemon.reload();
     let said = daemon.wait_until_it_said("cannot write");

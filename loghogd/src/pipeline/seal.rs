@@ -53,7 +53,9 @@ use super::rotate::recover;
 use crate::config::checked::Format;
 use crate::config::facility::Table;
 use crate::disk::{self, Disk, DiskFile, Facts};
-use crate::limits::{SEAL_RETRY_MAX, SEAL_RETRY_MIN, SEAL_SYNC_BYTES, TRIM_PAUSE};
+use crate::limits::{
+    COMPLAINT_WINDOW, SEAL_RETRY_MAX, SEAL_RETRY_MIN, SEAL_SYNC_BYTES, TRIM_PAUSE,
+};
 use crate::stats::{Counter, Stats};
 
 /// What a sealer needs.
@@ -77,6 +79,8 @@ pub struct Queue {
     waiting: BTreeMap<(Box<str>, Segment), Work>,
     /// Folders of which the sealed segments have been looked at.
     inspected: BTreeSet<Box<str>>,
+    /// When the own log heard last of trouble with a folder.
+    said: BTreeMap<Box<str>, Instant>,
 }
 
 #[derive(Debug)]
@@ -258,9 +262,11 @@ impl Sealer {
             Ok(_) | Err(SealError::Stopped) => {}
             Err(error) => {
                 self.stats.add(Counter::SealRetries, 1);
-                if work.retry.is_none() {
+                // What ails one segment mostly ails its whole folder.
+                if work.retry.is_none() && queue.may_say(&folder, now) {
                     error!(
-                        "cannot seal {}: {error}; it stays as it is and is tried again",
+                        "cannot seal {}: {error}; it stays as it is and is tried again, and so are \
+                         others of its folder",
                         self.shown(&folder, &segment.to_string())
                     );
                 }
@@ -487,6 +493,14 @@ impl Queue {
     fn put(&mut self, folder: &str, segment: Segment, twins: Vec<Format>) {
         let key = (folder.into(), segment);
         self.waiting.entry(key).or_insert(Work { twins, retry: None });
+    }
+
+    fn may_say(&mut self, folder: &str, now: Instant) -> bool {
+        let lately = self.said.get(folder).is_some_and(|&said_at| now < said_at + COMPLAINT_WINDOW);
+        if !lately {
+            self.said.insert(folder.into(), now);
+        }
+        !lately
     }
 
     /// The segment to be sealed next.

@@ -3,8 +3,9 @@
 //! Invariant: a file is due once for each time of its schedule that came while it had lines.
 //! Leaves out: turning, and sizes; it asks no clock.
 //!
-//! A file is due at the first time of its schedule behind its first line, or
-//! for a file that was there before the daemon, behind its last change. A
+//! A file is due at the first time of its schedule after its first line was
+//! written, or for a file that was there before the daemon, after its last
+//! change. A
 //! clock that jumps forward passes many such times at once: the file turns
 //! once. When it goes back, times that have been kept do not come again, as
 //! cron(8) has it; if it goes back by more than [`CLOCK_BACK_MAX`], the clock
