@@ -165,6 +165,14 @@ pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.
 pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// From so many bytes a second on that are written, sealing gives way: it works
+/// for a fraction of the time.
+pub const PACE_BYTES_A_SECOND: u64 = 16 << 20;
+/// How often sealing looks at that.
+pub const PACE_LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long it pauses then. What it has begun takes about a second.
+pub const PACE_PAUSE: Duration = Duration::from_secs(4);
+
 /// A sealed file is synced whenever it has grown by so many bytes.
 pub const SEAL_SYNC_BYTES: usize = 8 << 20;
 

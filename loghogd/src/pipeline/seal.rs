@@ -54,7 +54,8 @@ use crate::config::checked::Format;
 use crate::config::facility::Table;
 use crate::disk::{self, Disk, DiskFile, Facts};
 use crate::limits::{
-    COMPLAINT_WINDOW, SEAL_RETRY_MAX, SEAL_RETRY_MIN, SEAL_SYNC_BYTES, TRIM_PAUSE,
+    COMPLAINT_WINDOW, PACE_BYTES_A_SECOND, PACE_LOOK_EVERY, PACE_PAUSE, SEAL_RETRY_MAX,
+    SEAL_RETRY_MIN, SEAL_SYNC_BYTES, TRIM_PAUSE,
 };
 use crate::stats::{Counter, Stats};
 
@@ -138,6 +139,8 @@ impl Sealer {
         self.compressor().prepare();
         let mut queue = Queue::default();
         let mut released = Released::default();
+        let pace = Pace::new(&self.stats);
+        let go_on = || pace.keep(bell);
         let mut call = Some(Call { all: true, ..Call::default() });
         while let Some(now) = call {
             self.look(&now, &mut queue);
@@ -145,7 +148,7 @@ impl Sealer {
             let until = match &oldest {
                 None => queue.next_retry(),
                 Some((folder, _)) => {
-                    self.seal_next(&mut queue, Instant::now(), &|| !bell.has_ended());
+                    self.seal_next(&mut queue, Instant::now(), &go_on);
                     released.note(folder);
                     Some(Instant::now())
                 }
@@ -522,6 +525,50 @@ impl Queue {
     /// Is there nothing left to seal?
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+}
+
+/// Gives way while much is being written. Even threads that run only when
+/// nobody else wants to take something from those who do: processors share
+/// their caches, and often more.
+struct Pace<'a> {
+    stats: &'a Stats,
+    last: Mutex<Look>,
+}
+
+/// What was written until when.
+struct Look {
+    at: Instant,
+    bytes: u64,
+}
+
+impl Pace<'_> {
+    fn new(stats: &Stats) -> Pace<'_> {
+        let last = Look { at: Instant::now(), bytes: stats.get(Counter::Bytes) };
+        Pace { stats, last: Mutex::new(last) }
+    }
+
+    /// Asked some fifty times a second by whoever hands out work. While there
+    /// is much to write it pauses; what has been handed out is finished
+    /// meanwhile. False when the bell has ended.
+    fn keep(&self, bell: &Bell) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + PACE_PAUSE;
+        if Instant::now() >= last.at + PACE_LOOK_EVERY {
+            while self.is_much(&mut last) && Instant::now() < until && !bell.has_ended() {
+                std::thread::sleep(PACE_LOOK_EVERY);
+            }
+        }
+        !bell.has_ended()
+    }
+
+    /// Is more being written than sealing should take from?
+    fn is_much(&self, last: &mut Look) -> bool {
+        let look = Look { at: Instant::now(), bytes: self.stats.get(Counter::Bytes) };
+        let written = u128::from(look.bytes.saturating_sub(last.bytes));
+        let passed = look.at.saturating_duration_since(last.at);
+        *last = look;
+        written * 1000 > u128::from(PACE_BYTES_A_SECOND) * passed.as_millis()
     }
 }
 
