@@ -424,7 +424,8 @@ mod tests {
         fs::write(desk.folder.path().join("one"), "").unwrap();
         let mut held = 0;
         let started = Instant::now();
-        for number in 0..4000 {
+        // More than there is room for: whoever is not held by then waits for ever.
+        for number in 0..40_000 {
             let mut batch = desk.handover.batch();
             let record = Record {
                 app_id: "one",
