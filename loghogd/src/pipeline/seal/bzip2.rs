@@ -8,14 +8,14 @@
 //! a CRC32, and up to 7 bits to fill the last byte.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bzip2::{Action, Compress, Compression, Status};
 use memchr::memmem;
 
 use super::bytes::Bytes;
+use super::decode::Step;
 use super::limits::{BLOCK_BYTES, BZIP2_PIECE_BYTES_MAX, SLICE_BYTES};
-use super::press::Unpressed;
+use super::press::{Unpressed, feed, room_for};
 use super::verify::{Next, Piece};
 
 const MAGIC: &[u8; 3] = b"BZh";
@@ -36,43 +36,22 @@ pub(super) fn block_bytes(level: u32) -> usize {
 }
 
 /// Compresses one block.
-pub(super) fn press(level: u32, plain: &[u8], stop: &AtomicBool) -> Result<Vec<u8>, Unpressed> {
+pub(super) fn press(
+    level: u32,
+    plain: &[u8],
+    go_on: &dyn Fn() -> bool,
+) -> Result<Vec<u8>, Unpressed> {
     let mut compress = Compress::new(Compression::new(level.clamp(1, 9)), 0);
-    let mut sealed = Vec::with_capacity(plain.len() / 4 + 1024);
-    for slice in plain.chunks(SLICE_BYTES) {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Unpressed::Stopped);
-        }
-        run(&mut compress, slice, &mut sealed, Action::Run)?;
-    }
-    run(&mut compress, &[], &mut sealed, Action::Finish)?;
-    Ok(sealed)
-}
-
-fn run(
-    compress: &mut Compress,
-    mut slice: &[u8],
-    sealed: &mut Vec<u8>,
-    action: Action,
-) -> Result<(), Unpressed> {
-    loop {
+    let mut sealed = room_for(plain);
+    feed(plain, &mut sealed, go_on, |slice, sealed, is_all| {
         let before = compress.total_in();
-        if sealed.spare_capacity_mut().is_empty() {
-            sealed.reserve(SLICE_BYTES);
-        }
+        let action = if is_all { Action::Finish } else { Action::Run };
         let status = compress
             .compress_vec(slice, sealed, action)
             .map_err(|_| Unpressed::Failed("bzip2 refuses to compress"))?;
-        let taken = usize::try_from(compress.total_in() - before).unwrap_or(usize::MAX);
-        slice = slice.get(taken..).unwrap_or_default();
-        let is_done = match action {
-            Action::Finish => status == Status::StreamEnd,
-            _ => slice.is_empty(),
-        };
-        if is_done {
-            return Ok(());
-        }
-    }
+        Ok(Step::new(before, compress.total_in(), status == Status::StreamEnd))
+    })?;
+    Ok(sealed)
 }
 
 /// The stream at that place: up to where the next one begins.

@@ -27,8 +27,8 @@ pub(super) trait Worker {
     /// Made by the thread that has it.
     fn new(recipe: Self::Recipe) -> Self;
 
-    /// Does a job; gives up soon once `stop` is set, with any result.
-    fn work(&mut self, job: Self::Job, stop: &AtomicBool) -> Self::Done;
+    /// Does a job; gives up soon once `go_on` says no, with any result.
+    fn work(&mut self, job: Self::Job, go_on: &dyn Fn() -> bool) -> Self::Done;
 }
 
 /// How many threads there may be, and what each does first.
@@ -127,7 +127,7 @@ where
             }
             _ => {
                 let own = self.own.get_or_insert_with(|| W::new(self.recipe));
-                let done = own.work(job, &self.stop);
+                let done = own.work(job, &|| true);
                 self.under_way.push_back((bytes, Some(done)));
             }
         }
@@ -172,14 +172,15 @@ where
         let started = thread.spawn_scoped(self.scope, move || {
             prepare();
             let mut worker = W::new(recipe);
+            let go_on = || !stop.load(Ordering::Relaxed);
             loop {
                 let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((number, job)) = job else { return };
-                if stop.load(Ordering::Relaxed) {
+                if !go_on() {
                     return;
                 }
                 // Whoever waits for this block must hear of it.
-                let result = catch_unwind(AssertUnwindSafe(|| worker.work(job, &stop))).ok();
+                let result = catch_unwind(AssertUnwindSafe(|| worker.work(job, &go_on))).ok();
                 let lost = result.is_none();
                 if done.send((number, result)).is_err() || lost {
                     return;
@@ -215,10 +216,10 @@ mod tests {
             Sleeper
         }
 
-        fn work(&mut self, job: u64, stop: &AtomicBool) -> u64 {
+        fn work(&mut self, job: u64, go_on: &dyn Fn() -> bool) -> u64 {
             assert!(job != 666, "a fault of ours");
             let end = Instant::now() + Duration::from_millis(job);
-            while Instant::now() < end && !stop.load(Ordering::Relaxed) {
+            while Instant::now() < end && go_on() {
                 thread::sleep(Duration::from_millis(1));
             }
             job

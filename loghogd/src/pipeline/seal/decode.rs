@@ -35,12 +35,20 @@ pub(super) enum Decoder {
     Zstd(Unzstd<'static>),
 }
 
-/// What a step has done.
+/// What a step of an encoder or a decoder has done.
 pub(super) struct Step {
     /// Bytes that were taken.
     pub(super) taken: usize,
-    /// What was decoded has come to its end.
+    /// What was made or read has come to its end.
     pub(super) ended: bool,
+}
+
+impl Step {
+    /// From what the library says that it has taken in all, before and after.
+    pub(super) fn new(before: u64, after: u64, ended: bool) -> Step {
+        let taken = usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX);
+        Step { taken, ended }
+    }
 }
 
 impl Decoder {
@@ -75,13 +83,13 @@ impl Decoder {
                 let action = if is_all { Action::Finish } else { Action::Run };
                 let status = unxz.process_vec(sealed, plain, action).map_err(xz_flaw)?;
                 let ended = status == xz2::stream::Status::StreamEnd;
-                Ok(Step { taken: difference(unxz.total_in(), before), ended })
+                Ok(Step::new(before, unxz.total_in(), ended))
             }
             Decoder::Gzip(gunzip) => {
                 let before = gunzip.total_in();
                 let status = gunzip.decompress_vec(sealed, plain, FlushDecompress::None);
                 let ended = status.map_err(|_| Flaw::Damaged)? == flate2::Status::StreamEnd;
-                Ok(Step { taken: difference(gunzip.total_in(), before), ended })
+                Ok(Step::new(before, gunzip.total_in(), ended))
             }
             Decoder::Bzip2(bunzip) => {
                 let before = bunzip.total_in();
@@ -90,7 +98,7 @@ impl Decoder {
                     return Err(Flaw::NeedsMemory);
                 }
                 let ended = status == bzip2::Status::StreamEnd;
-                Ok(Step { taken: difference(bunzip.total_in(), before), ended })
+                Ok(Step::new(before, bunzip.total_in(), ended))
             }
             Decoder::Zstd(unzstd) => {
                 let mut input = InBuffer::around(sealed);
@@ -216,10 +224,6 @@ impl<'a> Reader<'a> {
     pub(super) fn is_at_end(&self) -> bool {
         self.place() >= self.file.end
     }
-}
-
-fn difference(after: u64, before: u64) -> usize {
-    usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX)
 }
 
 fn xz_flaw(error: xz2::stream::Error) -> Flaw {

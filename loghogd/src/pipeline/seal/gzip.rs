@@ -16,13 +16,13 @@
 //! ```
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::bytes::Bytes;
+use super::decode::Step;
 use super::limits::{BLOCK_BYTES_MAX, SLICE_BYTES};
-use super::press::Unpressed;
+use super::press::{Unpressed, feed};
 use super::verify::{Next, Piece};
 
 const HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'L', b'H', 4, 0];
@@ -47,7 +47,7 @@ impl Press {
     pub(super) fn member(
         &mut self,
         lines: &[u8],
-        stop: Option<&AtomicBool>,
+        go_on: &dyn Fn() -> bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Unpressed> {
         let start = out.len();
@@ -55,14 +55,17 @@ impl Press {
         out.extend([0; 4]);
         self.deflate.reset();
         let mut crc = Crc::new();
-        for slice in lines.chunks(SLICE_BYTES) {
-            if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-                return Err(Unpressed::Stopped);
-            }
-            crc.update(slice);
-            self.run(slice, out, FlushCompress::None)?;
-        }
-        self.run(&[], out, FlushCompress::Finish)?;
+        feed(lines, out, go_on, |slice, out, is_all| {
+            let before = self.deflate.total_in();
+            let flush = if is_all { FlushCompress::Finish } else { FlushCompress::None };
+            let status = self
+                .deflate
+                .compress_vec(slice, out, flush)
+                .map_err(|_| Unpressed::Failed("deflate refuses to compress"))?;
+            let step = Step::new(before, self.deflate.total_in(), status == Status::StreamEnd);
+            crc.update(slice.get(..step.taken).unwrap_or_default());
+            Ok(step)
+        })?;
         out.extend(crc.sum().to_le_bytes());
         // The number of bytes modulo 2^32, says the RFC.
         out.extend((lines.len() as u64).to_le_bytes().iter().take(4));
@@ -73,33 +76,6 @@ impl Press {
             *place = bytes.to_le_bytes();
         }
         Ok(())
-    }
-
-    fn run(
-        &mut self,
-        mut slice: &[u8],
-        out: &mut Vec<u8>,
-        flush: FlushCompress,
-    ) -> Result<(), Unpressed> {
-        loop {
-            let before = self.deflate.total_in();
-            if out.spare_capacity_mut().len() < 64 {
-                out.reserve(slice.len() / 4 + 1024);
-            }
-            let status = self
-                .deflate
-                .compress_vec(slice, out, flush)
-                .map_err(|_| Unpressed::Failed("deflate refuses to compress"))?;
-            let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
-            slice = slice.get(taken..).unwrap_or_default();
-            let is_done = match flush {
-                FlushCompress::Finish => status == Status::StreamEnd,
-                _ => slice.is_empty(),
-            };
-            if is_done {
-                return Ok(());
-            }
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::press::Unpressed;
 /// `OutOfMemory` or `InvalidInput`, when nothing can be made of so much.
 pub fn member(press: &mut Press, lines: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     let start = out.len();
-    press.member(lines, None, out).map_err(|unpressed| {
+    press.member(lines, &|| true, out).map_err(|unpressed| {
         out.truncate(start);
         match unpressed {
             Unpressed::Failed(why) => io::Error::new(io::ErrorKind::InvalidInput, why),

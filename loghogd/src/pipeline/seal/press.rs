@@ -3,9 +3,9 @@
 //! Invariant: the pieces in order, between head and tail, are the file.
 //! Leaves out: where blocks come from, and where pieces go.
 
-use std::sync::atomic::AtomicBool;
-
 use super::crew::Worker;
+use super::decode::Step;
+use super::limits::SLICE_BYTES;
 use super::{bzip2, gzip, limits, xz, zstd};
 use crate::config::checked::Format;
 
@@ -58,18 +58,18 @@ impl Worker for Press {
         }
     }
 
-    fn work(&mut self, plain: Vec<u8>, stop: &AtomicBool) -> Result<Pressed, Unpressed> {
+    fn work(&mut self, plain: Vec<u8>, go_on: &dyn Fn() -> bool) -> Result<Pressed, Unpressed> {
         let sealed = match self {
-            Press::Xz(press) => return press.block(&plain, stop),
+            Press::Xz(press) => return press.block(&plain, go_on),
             Press::Gzip(press) => {
-                let mut sealed = Vec::with_capacity(plain.len() / 4 + 1024);
-                press.member(&plain, Some(stop), &mut sealed)?;
+                let mut sealed = room_for(&plain);
+                press.member(&plain, go_on, &mut sealed)?;
                 sealed
             }
-            Press::Bzip2 { level } => bzip2::press(*level, &plain, stop)?,
+            Press::Bzip2 { level } => bzip2::press(*level, &plain, go_on)?,
             Press::Zstd(press) => {
                 let press = press.as_mut().ok_or(Unpressed::Failed("zstd: out of memory"))?;
-                press.frame(&plain, stop)?
+                press.frame(&plain, go_on)?
             }
         };
         Ok(Pressed { sealed, record: None })
@@ -95,5 +95,40 @@ pub(super) fn block_bytes(format: Format, level: u32) -> usize {
 
 /// Compresses a block here and now.
 pub(super) fn one(recipe: Recipe, plain: Vec<u8>) -> Result<Pressed, Unpressed> {
-    Press::new(recipe).work(plain, &AtomicBool::new(false))
+    Press::new(recipe).work(plain, &|| true)
+}
+
+/// Room for what a block becomes, as far as log text goes.
+pub(super) fn room_for(plain: &[u8]) -> Vec<u8> {
+    Vec::with_capacity(plain.len() / 4 + 1024)
+}
+
+/// Feeds a block to an encoder, slice by slice, and lets it end. `step` takes
+/// the front of a slice and writes into the room that the buffer has; it says
+/// that it has ended once it was told that nothing more comes.
+pub(super) fn feed(
+    plain: &[u8],
+    sealed: &mut Vec<u8>,
+    go_on: &dyn Fn() -> bool,
+    mut step: impl FnMut(&[u8], &mut Vec<u8>, bool) -> Result<Step, Unpressed>,
+) -> Result<(), Unpressed> {
+    /// An encoder that has less than this may write nothing.
+    const ROOM_BYTES_MIN: usize = 64;
+    let mut step = |slice: &[u8], is_all| {
+        if sealed.spare_capacity_mut().len() < ROOM_BYTES_MIN {
+            sealed.reserve(SLICE_BYTES);
+        }
+        step(slice, sealed, is_all)
+    };
+    for mut slice in plain.chunks(SLICE_BYTES) {
+        if !go_on() {
+            return Err(Unpressed::Stopped);
+        }
+        while !slice.is_empty() {
+            let taken = step(slice, false)?.taken;
+            slice = slice.get(taken..).unwrap_or_default();
+        }
+    }
+    while !step(&[], true)?.ended {}
+    Ok(())
 }

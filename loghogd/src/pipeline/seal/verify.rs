@@ -9,7 +9,6 @@
 //! the libraries' own decoders, on one thread: they judge.
 
 use std::io;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use thiserror::Error;
@@ -185,7 +184,7 @@ impl Worker for Decode {
         Decode { format }
     }
 
-    fn work(&mut self, (piece, sealed): Self::Job, _: &AtomicBool) -> Self::Done {
+    fn work(&mut self, (piece, sealed): Self::Job, _: &dyn Fn() -> bool) -> Self::Done {
         match self.format {
             Format::Xz => {
                 let tail = xz::tail_of_one(piece.at, &sealed);

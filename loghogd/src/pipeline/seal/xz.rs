@@ -18,14 +18,14 @@
 //! last.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::Crc;
 use xz2::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
 
 use super::bytes::Bytes;
-use super::limits::{BLOCK_BYTES_MAX, SLICE_BYTES, XZ_INDEX_BYTES_MAX};
-use super::press::{Pressed, Unpressed};
+use super::decode::Step;
+use super::limits::{BLOCK_BYTES_MAX, XZ_INDEX_BYTES_MAX};
+use super::press::{Pressed, Unpressed, feed, room_for};
 use super::verify::{Next, Piece};
 
 /// The stream header: the check is CRC64.
@@ -65,17 +65,20 @@ impl Press {
 
     /// Compresses one block. liblzma makes a stream of it; header and footer
     /// of that go, and its sizes come into the block's header.
-    pub(super) fn block(&mut self, plain: &[u8], stop: &AtomicBool) -> Result<Pressed, Unpressed> {
+    pub(super) fn block(
+        &mut self,
+        plain: &[u8],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Pressed, Unpressed> {
         let filters = self.filters(plain.len())?;
         let mut stream = Stream::new_stream_encoder(&filters, Check::Crc64).map_err(unpressed)?;
-        let mut sealed = Vec::with_capacity(plain.len() / 4 + 1024);
-        for slice in plain.chunks(SLICE_BYTES) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Unpressed::Stopped);
-            }
-            run(&mut stream, slice, &mut sealed, Action::Run)?;
-        }
-        run(&mut stream, &[], &mut sealed, Action::Finish)?;
+        let mut sealed = room_for(plain);
+        feed(plain, &mut sealed, go_on, |slice, sealed, is_all| {
+            let before = stream.total_in();
+            let action = if is_all { Action::Finish } else { Action::Run };
+            let status = stream.process_vec(slice, sealed, action).map_err(unpressed)?;
+            Ok(Step::new(before, stream.total_in(), status == Status::StreamEnd))
+        })?;
         self.ratio = plain.len() / sealed.len().max(1);
         into_block(sealed, plain.len() as u64)
             .ok_or(Unpressed::Failed("liblzma: no block in a stream"))
@@ -96,30 +99,6 @@ impl Press {
         let mut filters = Filters::new();
         filters.lzma2(&options);
         Ok(filters)
-    }
-}
-
-fn run(
-    stream: &mut Stream,
-    mut slice: &[u8],
-    sealed: &mut Vec<u8>,
-    action: Action,
-) -> Result<(), Unpressed> {
-    loop {
-        let before = stream.total_in();
-        if sealed.spare_capacity_mut().is_empty() {
-            sealed.reserve(SLICE_BYTES);
-        }
-        let status = stream.process_vec(slice, sealed, action).map_err(unpressed)?;
-        let taken = usize::try_from(stream.total_in() - before).unwrap_or(usize::MAX);
-        slice = slice.get(taken..).unwrap_or_default();
-        let is_done = match action {
-            Action::Finish => status == Status::StreamEnd,
-            _ => slice.is_empty(),
-        };
-        if is_done {
-            return Ok(());
-        }
     }
 }
 

@@ -17,14 +17,14 @@
 //! ```
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use zstd_safe::zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_continue, ZSTD_e_end};
+use zstd_safe::zstd_sys::ZSTD_EndDirective::{ZSTD_e_continue, ZSTD_e_end};
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
 
 use super::bytes::Bytes;
-use super::limits::{BLOCK_BYTES_MAX, HOPS_MAX, SLICE_BYTES, ZSTD_WINDOW_LOG};
-use super::press::Unpressed;
+use super::decode::Step;
+use super::limits::{BLOCK_BYTES_MAX, HOPS_MAX, ZSTD_WINDOW_LOG};
+use super::press::{Unpressed, feed, room_for};
 use super::verify::{Next, Piece};
 
 const MAGIC: u32 = 0xfd2f_b528;
@@ -60,45 +60,26 @@ impl Press {
     }
 
     /// Compresses one block.
-    pub(super) fn frame(&mut self, plain: &[u8], stop: &AtomicBool) -> Result<Vec<u8>, Unpressed> {
+    pub(super) fn frame(
+        &mut self,
+        plain: &[u8],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<u8>, Unpressed> {
         self.context.reset(ResetDirective::SessionOnly).map_err(unpressed)?;
         self.context.set_pledged_src_size(Some(plain.len() as u64)).map_err(unpressed)?;
-        let mut sealed = Vec::with_capacity(plain.len() / 4 + 1024);
-        for slice in plain.chunks(SLICE_BYTES) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Unpressed::Stopped);
-            }
-            self.run(slice, &mut sealed, ZSTD_e_continue)?;
-        }
-        self.run(&[], &mut sealed, ZSTD_e_end)?;
-        Ok(sealed)
-    }
-
-    fn run(
-        &mut self,
-        slice: &[u8],
-        sealed: &mut Vec<u8>,
-        directive: ZSTD_EndDirective,
-    ) -> Result<(), Unpressed> {
-        let mut input = InBuffer::around(slice);
-        loop {
-            if sealed.spare_capacity_mut().is_empty() {
-                sealed.reserve(SLICE_BYTES);
-            }
+        let mut sealed = room_for(plain);
+        feed(plain, &mut sealed, go_on, |slice, sealed, is_all| {
+            let directive = if is_all { ZSTD_e_end } else { ZSTD_e_continue };
+            let mut input = InBuffer::around(slice);
             let place = sealed.len();
             let mut output = OutBuffer::around_pos(sealed, place);
             let left = self
                 .context
                 .compress_stream2(&mut output, &mut input, directive)
                 .map_err(unpressed)?;
-            let is_done = match directive {
-                ZSTD_e_end => left == 0,
-                _ => input.pos() == slice.len(),
-            };
-            if is_done {
-                return Ok(());
-            }
-        }
+            Ok(Step { taken: input.pos(), ended: is_all && left == 0 })
+        })?;
+        Ok(sealed)
     }
 }
 
