@@ -18,9 +18,9 @@ use crate::config::checked::Format;
 /// What there is to do in a folder.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Segments that are plain, in the order of their names, each with the
-    /// formats in which it seems to be sealed already.
-    pub plain: Vec<(Segment, Vec<Format>)>,
+    /// Segments that are plain, in the order of their names; of some there may
+    /// be a sealed file as well.
+    pub plain: Vec<Segment>,
     /// Segments of which only a sealed file is there.
     pub sealed: Vec<Segment>,
     /// Sealed segments that were not finished.
@@ -46,7 +46,7 @@ pub fn find(names: &[String]) -> Found {
     }
     for (segment, (plain, formats)) in segments {
         if plain {
-            found.plain.push((segment, formats));
+            found.plain.push(segment);
         } else {
             found.sealed.extend(formats.iter().map(|&format| segment.sealed(format)));
         }
@@ -73,17 +73,10 @@ mod tests {
         ]
         .map(str::to_owned);
         let found = find(&names);
-        let plain: Vec<(String, Vec<Format>)> = found
-            .plain
-            .iter()
-            .map(|(segment, twins)| (segment.to_string(), twins.clone()))
-            .collect();
+        let plain: Vec<String> = found.plain.iter().map(Segment::to_string).collect();
         assert_eq!(
             plain,
-            [
-                ("web.log.2026-11-18-00-00-00-000000".to_owned(), vec![Format::Xz]),
-                ("web.log.2026-11-19-00-00-00-000000".to_owned(), vec![]),
-            ]
+            ["web.log.2026-11-18-00-00-00-000000", "web.log.2026-11-19-00-00-00-000000"]
         );
         let sealed: Vec<String> = found.sealed.iter().map(Segment::to_string).collect();
         assert_eq!(sealed, ["web.log.2026-11-17-00-00-00-000000.gz"]);
