@@ -36,7 +36,7 @@ use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::{self, Bell};
 use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
-use crate::pipeline::seal::{Compressor, Sealer};
+use crate::pipeline::seal::{Compressor, Pace, Sealer};
 use crate::pipeline::trim::Trimmer;
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
@@ -106,7 +106,11 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     let sealer = Sealer {
         disk: Arc::clone(&disk),
         table: Arc::clone(&table),
-        compressor: Mutex::new(Compressor::new(&config.compressor, lower_priority)),
+        compressor: Mutex::new(Compressor::new(
+            &config.compressor,
+            lower_priority,
+            Pace::new(Arc::clone(&stats)),
+        )),
         claims: Claims::new(),
         stats: Arc::clone(&stats),
     };

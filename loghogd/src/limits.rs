@@ -166,12 +166,12 @@ pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(20);
 pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// From so many bytes a second on that are written, sealing gives way: it works
-/// for a fraction of the time.
+/// for [`PACE_WORK`], then it pauses for [`PACE_PAUSE`].
 pub const PACE_BYTES_A_SECOND: u64 = 16 << 20;
-/// How often sealing looks at that.
-pub const PACE_LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long it pauses then. What it has begun takes about a second.
-pub const PACE_PAUSE: Duration = Duration::from_secs(4);
+/// How long sealing works until it looks how much is being written.
+pub const PACE_WORK: Duration = Duration::from_millis(100);
+/// How long it pauses where that is much.
+pub const PACE_PAUSE: Duration = Duration::from_millis(300);
 
 /// A sealed file is synced whenever it has grown by so many bytes.
 pub const SEAL_SYNC_BYTES: usize = 8 << 20;

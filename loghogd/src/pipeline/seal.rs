@@ -35,6 +35,7 @@ pub use bytes::ReadAt;
 pub use compress::{CompressError, Compressor, Plain, Summary};
 pub use gzip::Press as MemberPress;
 pub use members::{Whole, member, whole_members};
+pub use pace::Pace;
 pub use publish::{Outcome, SealError};
 pub use queue::Queue;
 pub use verify::VerifyError;
@@ -48,7 +49,6 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
-use self::pace::Pace;
 use super::claims::Claims;
 use super::cold::{Bell, Call};
 use super::persist::live::{Form, Mended, mend};
@@ -81,8 +81,7 @@ impl Sealer {
         self.compressor().prepare();
         let mut queue = Queue::default();
         let mut released = Released::default();
-        let pace = Pace::new(&self.stats);
-        let go_on = || pace.keep(bell);
+        let go_on = || !bell.has_ended();
         let mut call = Some(Call { all: true, ..Call::default() });
         while let Some(now) = call {
             self.look(&now, &mut queue);

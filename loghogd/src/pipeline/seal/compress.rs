@@ -4,6 +4,7 @@
 //! Leaves out: names and the disk.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::thread;
 
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
@@ -12,6 +13,7 @@ use thiserror::Error;
 use super::blocks::Blocks;
 use super::crew::{Crew, Stop, Threads};
 use super::limits;
+use super::pace::Pace;
 use super::press::{self, Press, Pressed, Recipe, Unpressed};
 use super::xz;
 use crate::config::checked::{self, Format};
@@ -65,19 +67,21 @@ pub enum CompressError {
 
 impl Compressor {
     /// As configured, on all cores that there is memory for. Each of its
-    /// threads first calls `prepare`, which lowers its priority; whoever calls
-    /// [`Compressor::compress`] does that for his own.
+    /// threads first calls `prepare`, which lowers its priority, and keeps
+    /// `pace`; whoever calls [`Compressor::compress`] does the first for his own.
     #[must_use]
-    pub fn new(config: &checked::Compressor, prepare: fn()) -> Compressor {
+    pub fn new(config: &checked::Compressor, prepare: fn(), pace: Pace) -> Compressor {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Compressor::with_threads(config.format, config.level, limits::threads(cores), prepare)
+        let count = limits::threads(cores);
+        let threads = Threads { count, prepare, pace: Some(Arc::new(pace)) };
+        Compressor { format: config.format, level: config.level, threads }
     }
 
-    /// On so many threads.
+    /// On so many threads, without pauses.
     #[must_use]
     pub fn with_threads(format: Format, level: u32, threads: usize, prepare: fn()) -> Compressor {
         let count = limits::threads(threads);
-        Compressor { format, level, threads: Threads { count, prepare } }
+        Compressor { format, level, threads: Threads { count, prepare, pace: None } }
     }
 
     /// Lowers the priority of the thread that calls it, as for its own threads.
@@ -112,14 +116,15 @@ impl Compressor {
         out: &mut dyn Write,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Summary, CompressError> {
-        let threads = self.threads;
+        let threads = self.threads.clone();
+        let go_on = &|| threads.go_on(go_on);
         let recipe = Recipe { format: self.format, level: self.level, threads: threads.count };
         let mut blocks = Blocks::new(plain, block_bytes);
         let mut sum = Sum::new();
         let mut sealed = SealedFile::begin(out, self.format)?;
         thread::scope(|scope| {
             let bytes_max = limits::under_way_bytes_max(self.format, threads.count);
-            let mut crew = Crew::<Press>::new(scope, threads, bytes_max, recipe);
+            let mut crew = Crew::<Press>::new(scope, threads.clone(), bytes_max, recipe);
             while let Some(block) = blocks.next().map_err(CompressError::Read)? {
                 sum.add(&block);
                 while !crew.has_room_for(block.len()) {

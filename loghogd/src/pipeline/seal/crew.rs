@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
+use super::pace::Pace;
+
 /// How often whoever waits for a block looks whether to go on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -31,12 +33,24 @@ pub(super) trait Worker {
     fn work(&mut self, job: Self::Job, go_on: &dyn Fn() -> bool) -> Self::Done;
 }
 
-/// How many threads there may be, and what each does first.
-#[derive(Clone, Copy, Debug)]
+/// How many threads there may be, and how they behave.
+#[derive(Clone, Debug)]
 pub(super) struct Threads {
     pub(super) count: usize,
-    /// Lowers the thread's priority.
+    /// What each does first: lowers its priority.
     pub(super) prepare: fn(),
+    /// When all of them pause.
+    pub(super) pace: Option<Arc<Pace>>,
+}
+
+impl Threads {
+    /// Asks whether to go on, after a pause if it is time for one.
+    pub(super) fn go_on(&self, go_on: &dyn Fn() -> bool) -> bool {
+        if let Some(pace) = &self.pace {
+            pace.keep(go_on);
+        }
+        go_on()
+    }
 }
 
 /// Why there is nothing to take.
@@ -167,12 +181,12 @@ where
 
     fn start_one(&mut self) {
         let (jobs, done) = (Arc::clone(&self.jobs_end), self.done_end.clone());
-        let (stop, recipe, prepare) = (Arc::clone(&self.stop), self.recipe, self.threads.prepare);
+        let (stop, recipe, threads) = (Arc::clone(&self.stop), self.recipe, self.threads.clone());
         let thread = thread::Builder::new().name("seal".to_owned());
         let started = thread.spawn_scoped(self.scope, move || {
-            prepare();
+            (threads.prepare)();
             let mut worker = W::new(recipe);
-            let go_on = || !stop.load(Ordering::Relaxed);
+            let go_on = || threads.go_on(&|| !stop.load(Ordering::Relaxed));
             loop {
                 let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((number, job)) = job else { return };
@@ -226,7 +240,7 @@ mod tests {
         }
     }
 
-    const THREE: Threads = Threads { count: 3, prepare: || {} };
+    const THREE: Threads = Threads { count: 3, prepare: || {}, pace: None };
 
     #[test]
     fn what_became_of_jobs_comes_in_their_order() {

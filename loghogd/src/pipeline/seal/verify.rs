@@ -54,6 +54,7 @@ impl Compressor {
     ) -> Result<Plain, VerifyError> {
         let whole = Whole(sealed);
         let file = Bytes::new(&whole).map_err(VerifyError::Read)?;
+        let go_on = &|| self.threads.go_on(go_on);
         match self.in_pieces(file, format, go_on)? {
             Some(plain) => Ok(plain),
             None => in_one(file, format, go_on),
@@ -71,7 +72,7 @@ impl Compressor {
         let mut pieces = Pieces { file, format, at: 0, index: xz::Index::default() };
         let is_ours = thread::scope(|scope| {
             let bytes_max = limits::under_way_bytes_max(format, self.threads.count);
-            let mut crew = Crew::<Decode>::new(scope, self.threads, bytes_max, format);
+            let mut crew = Crew::<Decode>::new(scope, self.threads.clone(), bytes_max, format);
             loop {
                 if !go_on() {
                     return Err(VerifyError::Stopped);
