@@ -47,6 +47,8 @@ mod pending;
 pub mod persist;
 pub mod rotate;
 pub mod seal;
+#[cfg(test)]
+mod test_writer;
 pub mod trim;
 #[cfg(test)]
 mod trouble_tests;

@@ -29,12 +29,24 @@ fn wait_until_held_back(load: &Load) {
     });
 }
 
-/// The connection that was there before the trouble goes on.
-fn others_go_on(daemon: &Daemon, socket: &mut TcpStream, messages: &mut u64) {
-    let before = daemon.stats()["lines"];
-    send_numbers(socket, "well", "", *messages..*messages + 100);
-    *messages += 100;
-    daemon.wait_for_count("lines", before + 100);
+/// A connection that was there before the trouble, and what it has sent.
+struct Others {
+    socket: TcpStream,
+    messages: u64,
+}
+
+impl Others {
+    fn connect(daemon: &Daemon) -> Others {
+        Others { socket: TcpStream::connect(daemon.tcp()).unwrap(), messages: 0 }
+    }
+
+    /// It goes on.
+    fn go_on(&mut self, daemon: &Daemon) {
+        let before = daemon.stats()["lines"];
+        send_numbers(&mut self.socket, "well", "", self.messages..self.messages + 100);
+        self.messages += 100;
+        daemon.wait_for_count("lines", before + 100);
+    }
 }
 
 /// Everything that was sent is in the files of an application.
@@ -50,32 +62,30 @@ fn a_folder_in_the_place_of_a_live_file_holds_its_senders_back_until_it_is_gone(
     let obstacle = site.log_dir().join("sick/root.log");
     fs::create_dir_all(&obstacle).unwrap();
     let daemon = site.start();
-    let mut well = TcpStream::connect(daemon.tcp()).unwrap();
+    let mut others = Others::connect(&daemon);
     let load = Load::start(daemon.tcp(), "sick", "");
-    let mut messages = 0;
     let said = daemon.wait_until_it_said("sick/root.log");
     assert!(said.contains("ERROR") && said.contains("move away"), "{said}");
     wait_until_held_back(&load);
-    others_go_on(&daemon, &mut well, &mut messages);
+    others.go_on(&daemon);
     assert!(daemon.stats()["write_retries"] > 0);
     load.ask_to_stop();
     fs::remove_dir(&obstacle).unwrap();
     let sent = load.wait();
     assert!(!sent.cut_off);
     daemon.wait_until_it_said("can be written again");
-    daemon.wait_for_count("lines", sent.messages + messages);
+    daemon.wait_for_count("lines", sent.messages + others.messages);
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{}", stopped.said);
     assert_all_there(&stopped.site, "sick", sent.messages);
-    assert_all_there(&stopped.site, "well", messages);
+    assert_all_there(&stopped.site, "well", others.messages);
 }
 
 #[test]
 fn a_folder_that_was_removed_is_made_anew_and_others_go_on() {
     let daemon = Scenario::new().facilities(FACILITIES).fast_disk().start();
     let load = Load::start(daemon.tcp(), "sick", "");
-    let mut well = TcpStream::connect(daemon.tcp()).unwrap();
-    let mut messages = 0;
+    let mut others = Others::connect(&daemon);
     daemon.wait_for_count("files_turned", 3);
     let (folder, removed) = (daemon.log_dir().join("sick"), daemon.log_dir().join("removed"));
     // In one step: rm -r may be overtaken by the daemon.
@@ -84,10 +94,10 @@ fn a_folder_that_was_removed_is_made_anew_and_others_go_on() {
         folder.join("root.log").exists().then_some(())
     });
     assert!(!removed.exists());
-    others_go_on(&daemon, &mut well, &mut messages);
+    others.go_on(&daemon);
     let sent = load.stop();
     assert!(!sent.cut_off);
-    daemon.wait_for_count("lines", sent.messages + messages);
+    daemon.wait_for_count("lines", sent.messages + others.messages);
     let stopped = daemon.stop();
     let removed = stopped.site.folder().join("removed");
     let mut all = segments::records(&removed, "root");
@@ -95,7 +105,7 @@ fn a_folder_that_was_removed_is_made_anew_and_others_go_on() {
     let numbers = numbers(&all);
     assert_gapless(&numbers);
     assert_eq!(u64::try_from(numbers.len()).unwrap(), sent.messages);
-    assert_all_there(&stopped.site, "well", messages);
+    assert_all_there(&stopped.site, "well", others.messages);
 }
 
 #[test]
@@ -114,8 +124,7 @@ fn a_folder_without_permission_holds_its_senders_back_until_it_is_given() {
     }
     let daemon = site.start();
     let load = Load::start(daemon.tcp(), "sick", "");
-    let mut well = TcpStream::connect(daemon.tcp()).unwrap();
-    let mut messages = 0;
+    let mut others = Others::connect(&daemon);
     daemon.wait_for_count("files_turned", 3);
     let permit = |mode| {
         let folder = daemon.log_dir().join("sick");
@@ -136,16 +145,16 @@ fn a_folder_without_permission_holds_its_senders_back_until_it_is_given() {
     let said = daemon.wait_until_it_said("cannot write");
     assert!(said.contains("sick/root.log: Permission denied"), "{said}");
     wait_until_held_back(&load);
-    others_go_on(&daemon, &mut well, &mut messages);
+    others.go_on(&daemon);
     load.ask_to_stop();
     permit(0o750);
     let sent = load.wait();
     assert!(!sent.cut_off);
-    daemon.wait_for_count("lines", sent.messages + messages);
+    daemon.wait_for_count("lines", sent.messages + others.messages);
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{}", stopped.said);
     assert_all_there(&stopped.site, "sick", sent.messages);
-    assert_all_there(&stopped.site, "well", messages);
+    assert_all_there(&stopped.site, "well", others.messages);
 }
 
 #[test]
@@ -183,9 +192,8 @@ fn a_file_system_that_became_read_only_holds_senders_back_until_it_is_writable()
 fn without_descriptors_files_take_turns_and_nobody_is_lost() {
     const HOSTS: usize = 20;
     let daemon = Scenario::new().facilities(FACILITIES).fast_disk().start();
-    let mut well = TcpStream::connect(daemon.tcp()).unwrap();
+    let mut others = Others::connect(&daemon);
     let mut hosts = TcpStream::connect(daemon.tcp()).unwrap();
-    let mut messages = 0;
     let mut log_of_each = |body: &str| {
         for host in 0..HOSTS {
             hosts.write_all(&frame("hosts", "", &format!("h{host:02}"), body)).unwrap();
@@ -201,13 +209,13 @@ fn without_descriptors_files_take_turns_and_nobody_is_lost() {
         command.args(["--pid", &daemon.pid().to_string(), &format!("--nofile={files}:")]);
         assert!(command.status().unwrap().success());
     };
-    others_go_on(&daemon, &mut well, &mut messages);
+    others.go_on(&daemon);
     // Room for some of the files.
     let descriptors_before = descriptors(daemon.pid());
     limit(descriptors_before + 8);
     log_of_each("one");
     all_have(1);
-    others_go_on(&daemon, &mut well, &mut messages);
+    others.go_on(&daemon);
     // Room for none.
     limit(8);
     log_of_each("two");
@@ -215,9 +223,9 @@ fn without_descriptors_files_take_turns_and_nobody_is_lost() {
     assert!(said.contains("ERROR") && said.contains("hosts/h"), "{said}");
     limit(1024);
     all_have(2);
-    others_go_on(&daemon, &mut well, &mut messages);
+    others.go_on(&daemon);
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{}", stopped.said);
     assert_eq!(stopped.site.records("hosts/h07-root.log"), [" - h07 - one", " - h07 - two"]);
-    assert_all_there(&stopped.site, "well", messages);
+    assert_all_there(&stopped.site, "well", others.messages);
 }

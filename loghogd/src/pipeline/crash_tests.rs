@@ -21,26 +21,20 @@ use arc_swap::ArcSwap;
 use flate2::read::MultiGzDecoder;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use tokio::sync::Semaphore;
-use wire::v1::Record;
 
 use super::claims::Claims;
-use super::cold::{Bell, Call};
-use super::gate::Admitted;
+use super::cold::Call;
 use super::persist::live::Form;
-use super::persist::log_file::Parcel;
-use super::persist::retire::Retirement;
-use super::persist::rounds::{Rounds, Settings, Shelf};
-use super::persist::{Batch, Spares};
+use super::persist::rounds::Settings;
 use super::rotate::name::Name;
 use super::seal::{Compressor, Queue, Sealer, whole_members};
+use super::test_writer::{SETTINGS, TestWriter};
 use super::trim::Trimmer;
 use crate::clock::Clock;
 use crate::config::checked::Format;
 use crate::config::{self, Table};
 use crate::disk::Disk;
 use crate::disk::simulated::{Cut, Restart, Simulated};
-use crate::stats::Stats;
 
 const CONF: &str = "[due]\nrotate = hourly\nbackup_count = 1000\n\
                     [sized]\nrotate = size\nmax_size = 300\nbackup_count = 1000\nflush_every = 50\n\
@@ -80,15 +74,12 @@ fn action() -> impl Strategy<Value = Action> {
 /// A process: the rooms, and what they hold in memory.
 struct Process {
     disk: Simulated,
-    clock: Clock,
     now: Instant,
     table: Arc<Table>,
-    rounds: Rounds,
+    writer: TestWriter,
     sealer: Arc<Sealer>,
     queue: Queue,
     trimmer: Trimmer,
-    spares: Arc<Spares>,
-    room: Arc<Semaphore>,
 }
 
 /// What was sent to each application, and how much of it must be found.
@@ -108,41 +99,21 @@ fn table() -> Table {
 impl Process {
     fn start(disk: Simulated, clock: Clock, form: Form) -> Process {
         let table = Arc::new(table());
-        let stats = Arc::new(Stats::new());
-        let bell = Arc::new(Bell::default());
-        let spares = Arc::new(Spares::default());
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let settings = Settings {
-            open_files_max: 2,
-            hosts_max: 10,
-            unsynced_time_max: Duration::from_secs(1),
-            form,
-            min_free: None,
-        };
+        let settings = Settings { open_files_max: 2, hosts_max: 10, form, ..SETTINGS };
         let now = Instant::now();
-        let mut rounds = Rounds::new(
-            Arc::clone(&shared),
-            settings,
-            clock.clone(),
-            Arc::clone(&stats),
-            Shelf {
-                retirement: Retirement::Here(Arc::clone(&stats)),
-                spares: Arc::clone(&spares),
-                held: Arc::default(),
-            },
-            bell,
-        );
-        rounds.adopt(&table, now);
+        let mut writer = TestWriter::new(Arc::clone(&shared), clock, settings);
+        writer.rounds.adopt(&table, now);
         let sealer = Arc::new(Sealer {
             disk: shared,
             table: Arc::new(ArcSwap::new(Arc::clone(&table))),
             compressor: Mutex::new(Compressor::with_threads(Format::Gzip, 1, 1, || ())),
             claims: Claims::new(),
-            stats: Arc::clone(&stats),
+            stats: Arc::clone(&writer.stats),
         });
-        let trimmer = Trimmer::new(None, clock.zone().clone(), stats);
-        let (queue, room) = (Queue::default(), Arc::new(Semaphore::new(1 << 20)));
-        Process { disk, clock, now, table, rounds, sealer, queue, trimmer, spares, room }
+        let zone = writer.clock.zone().clone();
+        let trimmer = Trimmer::new(None, zone, Arc::clone(&writer.stats));
+        Process { disk, now, table, writer, sealer, queue: Queue::default(), trimmer }
     }
 
     fn act(&mut self, action: &Action, sent: &mut [Sent; APPS.len()]) {
@@ -150,59 +121,45 @@ impl Process {
             Action::Send { app, messages } => self.send(*app, *messages, &mut sent[*app]),
             Action::Round => self.round(sent),
             Action::Wait { minutes } => {
-                let at = self.clock.now() + jiff::SignedDuration::from_mins((*minutes).into());
-                self.clock.set(at);
+                let at =
+                    self.writer.clock.now() + jiff::SignedDuration::from_mins((*minutes).into());
+                self.writer.clock.set(at);
                 self.disk.set_now(at);
                 self.now += Duration::from_millis(700);
             }
             Action::Trim => self.trim(),
-            Action::Reload => self.rounds.reload(&self.table.clone(), self.now),
+            Action::Reload => self.writer.rounds.reload(&self.table.clone(), self.now),
             Action::Seal { .. } => unreachable!("sealing needs all of the process"),
         }
     }
 
     fn send(&mut self, app: usize, messages: u8, sent: &mut Sent) {
-        let facility = self.table.find(APPS[app], "").unwrap();
-        let mut batch = Batch::new(Arc::clone(&self.spares), Arc::default());
-        for _ in 0..messages {
-            let number = sent.messages.len();
-            let body = match number % 5 {
+        let first = sent.messages.len();
+        let bodies: Vec<String> = (first..first + usize::from(messages))
+            .map(|number| match number % 5 {
                 4 => format!("{number}\nand a second line of it"),
                 _ => number.to_string(),
-            };
-            let record = Record {
-                app_id: APPS[app],
-                module: "",
-                hostname: "h",
-                body: &body,
-                stamp: 0,
-                nsecs: 0,
-                signature: None,
-            };
-            let stamp = self.clock.stamp();
-            batch.push(&stamp, &Admitted { facility, record }).unwrap();
-            let shown = body.replace('\n', "\n\t");
-            sent.messages.push(format!("{} - h - {shown}\n", stamp.as_str()));
-        }
-        for section in batch.take() {
-            let permit = Arc::clone(&self.room).try_acquire_many_owned(1).unwrap();
-            self.rounds.enqueue(Parcel { section, room: Some(permit) });
-        }
+            })
+            .collect();
+        let shown: Vec<&str> = bodies.iter().map(String::as_str).collect();
+        let stamp = self.writer.send(&self.table, APPS[app], "h", &shown);
+        let line = |body: &String| format!("{stamp} - h - {}\n", body.replace('\n', "\n\t"));
+        sent.messages.extend(bodies.iter().map(line));
     }
 
     fn round(&mut self, sent: &mut [Sent; APPS.len()]) {
         loop {
-            self.rounds.round(self.now, false);
+            self.writer.rounds.round(self.now, false);
             if self.disk.has_stopped() {
                 return;
             }
-            if !self.rounds.has_more(self.now, false) {
+            if !self.writer.rounds.has_more(self.now, false) {
                 break;
             }
         }
         for (app, sent) in APPS.iter().zip(sent) {
             sent.written = sent.messages.len();
-            if self.rounds.is_synced(&format!("{app}/root.log")) {
+            if self.writer.rounds.is_synced(&format!("{app}/root.log")) {
                 sent.synced = sent.written;
             }
         }
@@ -214,7 +171,7 @@ impl Process {
     }
 
     fn trim(&mut self) {
-        let at = self.clock.now();
+        let at = self.writer.clock.now();
         self.trimmer.trim(&self.disk, &self.table, &self.sealer.claims, at, None);
     }
 }
@@ -368,9 +325,9 @@ fn survives(
     for (app, sent) in APPS.iter().zip(&mut sent) {
         let before = content(&disk, app);
         process.send(APPS.iter().position(|other| other == app).unwrap(), 2, sent);
-        process.rounds.round(process.now, false);
-        while process.rounds.has_more(process.now, false) {
-            process.rounds.round(process.now, false);
+        process.writer.rounds.round(process.now, false);
+        while process.writer.rounds.has_more(process.now, false) {
+            process.writer.rounds.round(process.now, false);
         }
         let fresh = sent.messages[sent.messages.len() - 2..].concat();
         prop_assert_eq!(content(&disk, app), before + &fresh);

@@ -13,11 +13,13 @@
 //! live     what stands in a live file; what a kill has left at its end
 //! messages where messages end
 //! held     files that refuse, whose senders wait
+//! hosts    how many hosts have files
 //! retire   syncs and closes files that have turned, beside the writer
 //! room     what has to stay free on the file system
 //! ```
 
 pub mod held;
+mod hosts;
 pub mod line;
 pub mod live;
 pub(in crate::pipeline) mod log_file;

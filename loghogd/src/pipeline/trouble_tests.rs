@@ -11,18 +11,13 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::errno::Errno;
-use tokio::sync::Semaphore;
-use wire::v1::Record;
 
 use super::claims::Claims;
-use super::cold::{Bell, Call};
-use super::gate::Admitted;
-use super::persist::Batch;
+use super::cold::Call;
 use super::persist::live::{Form, mend};
-use super::persist::log_file::Parcel;
-use super::persist::retire::Retirement;
-use super::persist::rounds::{Rounds, Settings, Shelf};
+use super::persist::rounds::Settings;
 use super::seal::{Compressor, Queue, Sealer};
+use super::test_writer::{SETTINGS, TestWriter};
 use crate::clock::Clock;
 use crate::config::checked::{Format, MinFree};
 use crate::config::{self, Table};
@@ -36,14 +31,18 @@ fn table(text: &str) -> Arc<Table> {
     Arc::new(config::read_facilities(text.as_bytes(), Path::new("facilities.conf")).unwrap())
 }
 
-fn sealer(disk: Arc<dyn Disk>) -> Sealer {
-    Sealer {
+/// A sealer that has looked at everything, and what it found.
+fn sealing(disk: Arc<dyn Disk>) -> (Sealer, Queue) {
+    let sealer = Sealer {
         disk,
         table: Arc::new(ArcSwap::new(table(CONF))),
         compressor: Mutex::new(Compressor::with_threads(Format::Gzip, 1, 1, || ())),
         claims: Claims::new(),
         stats: Arc::new(Stats::new()),
-    }
+    };
+    let mut queue = Queue::default();
+    sealer.look(&Call { all: true, ..Call::default() }, &mut queue);
+    (sealer, queue)
 }
 
 const X: &str = "root.log.2026-11-20-00-00-00-000000";
@@ -53,16 +52,10 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn all() -> Call {
-    Call { all: true, ..Call::default() }
-}
-
 fn tries(operation: Operation) -> Vec<String> {
     let disk = Simulated::new();
     disk.put("app", X, b"one\ntwo\n", at("2026-11-20T01:00:00Z"));
-    let sealer = sealer(Arc::new(disk.clone()));
-    let mut queue = Queue::default();
-    sealer.look(&all(), &mut queue);
+    let (sealer, mut queue) = sealing(Arc::new(disk.clone()));
     // For a moment the disk refuses the step behind the rename.
     disk.fail(
         Fault::new(Errno::EIO).on(&[operation]).at(|_, name| name.is_empty() || name == X).times(1),
@@ -103,9 +96,7 @@ fn a_plain_segment_that_cannot_be_read_for_a_moment_is_not_deleted_for_another_c
     gz.write_all(b"something else\n").unwrap();
     gz.finish().unwrap();
     disk.put("app", &format!("{X}.gz"), &other, now);
-    let sealer = sealer(Arc::new(disk.clone()));
-    let mut queue = Queue::default();
-    sealer.look(&Call { folders: ["app".into()].into(), ..Call::default() }, &mut queue);
+    let (sealer, mut queue) = sealing(Arc::new(disk.clone()));
     disk.fail(Fault::new(Errno::ENOMEM).on(&[Operation::Read]).at(|_, name| name == X).times(1));
     let _ = sealer.seal_next(&mut queue, Instant::now(), &|| true);
     let kept = disk.tree().iter().any(|path| {
@@ -120,9 +111,7 @@ fn one_segment_that_cannot_be_looked_at_does_not_keep_others_from_being_sealed()
     disk.put("app", X, b"damaged\n", at("2026-11-20T01:00:00Z"));
     disk.put("app", Y, b"whole\n", at("2026-11-21T01:00:00Z"));
     disk.fail(Fault::new(Errno::EIO).on(&[Operation::Read]).at(|_, name| name == X));
-    let sealer = sealer(Arc::new(disk.clone()));
-    let mut queue = Queue::default();
-    sealer.look(&all(), &mut queue);
+    let (sealer, mut queue) = sealing(Arc::new(disk.clone()));
     while sealer.seal_next(&mut queue, Instant::now(), &|| true).is_some() {}
     assert!(disk.tree().contains(&format!("app/{Y}.gz")), "{:?}", disk.tree());
 }
@@ -184,9 +173,7 @@ impl Disk for Meddled {
 fn a_segment_that_the_trimmer_deletes_meanwhile_does_not_come_back_empty() {
     let disk = Simulated::new();
     disk.put("app", X, b"old\n", at("2026-11-20T01:00:00Z"));
-    let sealer = sealer(Arc::new(Meddled(disk.clone(), Meddling::Deletes)));
-    let mut queue = Queue::default();
-    sealer.look(&all(), &mut queue);
+    let (sealer, mut queue) = sealing(Arc::new(Meddled(disk.clone(), Meddling::Deletes)));
     while sealer.seal_next(&mut queue, Instant::now(), &|| true).is_some() {}
     assert_eq!(disk.tree(), Vec::<String>::new());
 }
@@ -235,56 +222,8 @@ fn a_file_that_is_truncated_while_its_end_is_looked_at_is_no_fault_of_ours() {
     assert!(mend(&mut file, Form::Plain).is_ok());
 }
 
-struct Process {
-    rounds: Rounds,
-    clock: Clock,
-    room: Arc<Semaphore>,
-}
-
-fn process(
-    disk: Arc<dyn Disk>,
-    clock: Clock,
-    min_free: Option<MinFree>,
-    open_files_max: usize,
-) -> Process {
-    let (stats, bell) = (Arc::new(Stats::new()), Arc::new(Bell::default()));
-    let settings = Settings {
-        open_files_max,
-        hosts_max: 100_000,
-        unsynced_time_max: Duration::from_secs(1),
-        form: Form::Plain,
-        min_free,
-    };
-    let rounds = Rounds::new(
-        disk,
-        settings,
-        clock.clone(),
-        stats.clone(),
-        Shelf { retirement: Retirement::Here(stats), spares: Arc::default(), held: Arc::default() },
-        bell,
-    );
-    Process { rounds, clock, room: Arc::new(Semaphore::new(1 << 24)) }
-}
-
-impl Process {
-    fn send(&mut self, table: &Table, host: &str, body: &str) {
-        let facility = table.find("app", "").unwrap();
-        let mut batch = Batch::new(Arc::default(), Arc::default());
-        let record = Record {
-            app_id: "app",
-            module: "",
-            hostname: host,
-            body,
-            stamp: 0,
-            nsecs: 0,
-            signature: None,
-        };
-        batch.push(&self.clock.stamp(), &Admitted { facility, record }).unwrap();
-        for section in batch.take() {
-            let permit = Arc::clone(&self.room).try_acquire_many_owned(1).unwrap();
-            self.rounds.enqueue(Parcel { section, room: Some(permit) });
-        }
-    }
+fn writer_on(disk: &Simulated, clock: &Clock) -> TestWriter {
+    TestWriter::new(Arc::new(disk.clone()), clock.clone(), SETTINGS)
 }
 
 fn standing(text: &str) -> Clock {
@@ -295,56 +234,56 @@ fn standing(text: &str) -> Clock {
 fn a_new_schedule_is_followed_also_when_a_line_under_it_comes_before_the_reload() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T12:30:00Z");
-    let mut process = process(Arc::new(disk), clock, None, 9);
+    let mut writer = writer_on(&disk, &clock);
     let (before, after) = (table("[app]\nrotate = yearly\nbackup_count = 9\n"), table(CONF));
     let now = Instant::now();
-    process.send(&before, "h", "x");
-    process.rounds.round(now, false);
-    assert_eq!(process.rounds.next_turn(), Some(at("2027-01-01T00:00:00Z")));
+    writer.send(&before, "app", "h", &["x"]);
+    writer.rounds.round(now, false);
+    assert_eq!(writer.rounds.next_turn(), Some(at("2027-01-01T00:00:00Z")));
     // A lane follows the new table at once; the order to reload comes a moment later.
-    process.send(&after, "h", "y");
-    process.rounds.reload(&after, now);
-    process.rounds.round(now, false);
-    assert_eq!(process.rounds.next_turn(), Some(at("2026-11-20T13:00:00Z")));
+    writer.send(&after, "app", "h", &["y"]);
+    writer.rounds.reload(&after, now);
+    writer.rounds.round(now, false);
+    assert_eq!(writer.rounds.next_turn(), Some(at("2026-11-20T13:00:00Z")));
 }
 
 #[test]
 fn a_time_that_was_kept_does_not_come_again_when_the_clock_goes_back_a_little() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:00Z");
-    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let mut writer = writer_on(&disk, &clock);
     let table = table(CONF);
     let now = Instant::now();
-    process.send(&table, "h", "x");
-    process.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["x"]);
+    writer.rounds.round(now, false);
     clock.set(at("2026-11-20T12:00:01Z"));
-    process.rounds.round(now, false);
+    writer.rounds.round(now, false);
     // NTP sets the clock back by two minutes.
     clock.set(at("2026-11-20T11:58:01Z"));
-    process.send(&table, "h", "y");
-    process.rounds.round(now, false);
-    assert_eq!(process.rounds.next_turn(), Some(at("2026-11-20T13:00:00Z")));
+    writer.send(&table, "app", "h", &["y"]);
+    writer.rounds.round(now, false);
+    assert_eq!(writer.rounds.next_turn(), Some(at("2026-11-20T13:00:00Z")));
 }
 
 #[test]
 fn a_full_disk_and_a_file_that_is_emptied_leave_no_torn_line() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:00Z");
-    let mut process = process(Arc::new(disk.clone()), clock, None, 9);
+    let mut writer = writer_on(&disk, &clock);
     let table = table(CONF);
     let mut now = Instant::now();
-    process.send(&table, "h", "first");
-    process.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["first"]);
+    writer.rounds.round(now, false);
     let bytes = disk.content("app", "root.log").unwrap().len() as u64;
     disk.set_total_bytes(bytes + 10);
-    process.send(&table, "h", "second");
-    process.rounds.round(now, false);
-    process.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["second"]);
+    writer.rounds.round(now, false);
+    writer.rounds.round(now, false);
     // The operator makes room as operators do: `> root.log`.
     disk.open_live("app", "root.log").unwrap().file.set_len(0).unwrap();
     for _ in 0..4 {
         now += Duration::from_secs(1);
-        process.rounds.round(now, false);
+        writer.rounds.round(now, false);
     }
     let text = String::from_utf8(disk.content("app", "root.log").unwrap()).unwrap();
     assert!(text.is_empty() || text == "2026-11-20 11:59:00.000000 - h - second\n", "{text:?}");
@@ -356,17 +295,18 @@ fn a_live_file_that_an_operator_deletes_to_make_room_gives_its_room_back() {
     let clock = standing("2026-11-20T11:59:00Z");
     disk.set_total_bytes(1000);
     let min_free = Some(MinFree::Percent { tenths: 500 });
-    let mut process = process(Arc::new(disk.clone()), clock, min_free, 9);
+    let mut writer =
+        TestWriter::new(Arc::new(disk.clone()), clock, Settings { min_free, ..SETTINGS });
     let table = table(CONF);
     let mut now = Instant::now();
-    process.send(&table, "h", &"x".repeat(600));
-    process.rounds.round(now, false);
-    process.send(&table, "h", "y");
-    process.rounds.round(now, false);
+    writer.send(&table, "app", "h", &[&"x".repeat(600)]);
+    writer.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["y"]);
+    writer.rounds.round(now, false);
     disk.take_away("app", Some("root.log"));
     for _ in 0..10 {
         now += Duration::from_secs(1);
-        process.rounds.round(now, false);
+        writer.rounds.round(now, false);
     }
     assert!(disk.content("app", "root.log").is_some(), "{disk:?}");
 }
@@ -375,15 +315,15 @@ fn a_live_file_that_an_operator_deletes_to_make_room_gives_its_room_back() {
 fn stop_with_a_due_file_does_not_spin() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:00Z");
-    let mut process = process(Arc::new(disk), clock.clone(), None, 9);
-    process.send(&table(CONF), "h", "x");
+    let mut writer = writer_on(&disk, &clock);
+    writer.send(&table(CONF), "app", "h", &["x"]);
     let now = Instant::now();
-    process.rounds.round(now, false);
+    writer.rounds.round(now, false);
     clock.set(at("2026-11-20T12:00:01Z"));
     // A stop has begun: nothing is to be done before the last batch comes.
-    process.rounds.round(now, true);
+    writer.rounds.round(now, true);
     assert!(
-        !process.rounds.has_more(now, true),
+        !writer.rounds.has_more(now, true),
         "the writer goes round and round until the stop ends"
     );
 }
@@ -393,14 +333,15 @@ fn what_waits_for_min_free_is_written_at_a_stop() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:00Z");
     disk.set_total_bytes(10_000);
-    let mut process =
-        process(Arc::new(disk.clone()), clock, Some(MinFree::Percent { tenths: 990 }), 9);
+    let min_free = Some(MinFree::Percent { tenths: 990 });
+    let mut writer =
+        TestWriter::new(Arc::new(disk.clone()), clock, Settings { min_free, ..SETTINGS });
     let table = table(CONF);
-    process.send(&table, "h", &"x".repeat(200));
-    process.rounds.round(Instant::now(), false);
-    process.send(&table, "h", "y");
-    process.rounds.round(Instant::now(), false);
-    let lost = process.rounds.end(Instant::now() + Duration::from_millis(100), |_| ());
+    writer.send(&table, "app", "h", &[&"x".repeat(200)]);
+    writer.rounds.round(Instant::now(), false);
+    writer.send(&table, "app", "h", &["y"]);
+    writer.rounds.round(Instant::now(), false);
+    let lost = writer.rounds.end(Instant::now() + Duration::from_millis(100), |_| ());
     assert_eq!(lost, 0, "there are 9,700 bytes free");
 }
 
@@ -408,18 +349,18 @@ fn what_waits_for_min_free_is_written_at_a_stop() {
 fn a_turn_that_is_refused_does_not_stop_the_lines() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:00Z");
-    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let mut writer = writer_on(&disk, &clock);
     let table = table(CONF);
     let mut now = Instant::now();
-    process.send(&table, "h", "x");
-    process.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["x"]);
+    writer.rounds.round(now, false);
     disk.fail(Fault::new(Errno::EACCES).on(&[Operation::Rename]));
     clock.set(at("2026-11-20T12:00:01Z"));
-    process.rounds.round(now, false);
-    process.send(&table, "h", "y");
+    writer.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["y"]);
     for _ in 0..5 {
         now += Duration::from_secs(2);
-        process.rounds.round(now, false);
+        writer.rounds.round(now, false);
     }
     let text = String::from_utf8(disk.content("app", "root.log").unwrap()).unwrap();
     assert_eq!(
@@ -435,9 +376,7 @@ fn a_twin_that_differs_is_set_aside_and_the_plain_one_is_sealed() {
     let now = at("2026-11-20T01:00:00Z");
     disk.put("app", X, b"right\n", now);
     disk.put("app", &format!("{X}.gz"), &gzip(b"wrong\n"), now);
-    let sealer = sealer(Arc::new(disk.clone()));
-    let mut queue = Queue::default();
-    sealer.look(&all(), &mut queue);
+    let (sealer, mut queue) = sealing(Arc::new(disk.clone()));
     while sealer.seal_next(&mut queue, Instant::now(), &|| true).is_some() {}
     assert_eq!(disk.tree(), [format!("app/{X}.gz"), format!("app/{X}.gz.damaged")]);
     assert_eq!(disk.content("app", &format!("{X}.gz.damaged")).unwrap(), gzip(b"wrong\n"));
@@ -455,9 +394,7 @@ fn what_is_read_back_is_compared_before_the_plain_one_goes() {
     disk.put("app", X, b"right\n", at("2026-11-20T01:00:00Z"));
     // It is whole, too.
     disk.put("app", "other", &gzip(b"wrong\n"), at("2026-11-20T01:00:00Z"));
-    let sealer = sealer(Arc::new(Meddled(disk.clone(), Meddling::Swaps)));
-    let mut queue = Queue::default();
-    sealer.look(&all(), &mut queue);
+    let (sealer, mut queue) = sealing(Arc::new(Meddled(disk.clone(), Meddling::Swaps)));
     let refused = sealer.seal_next(&mut queue, Instant::now(), &|| true).unwrap().unwrap_err();
     assert!(refused.to_string().contains("read back"), "{refused}");
     assert_eq!(disk.tree(), ["app/other".to_owned(), format!("app/{X}")]);
@@ -467,9 +404,7 @@ fn what_is_read_back_is_compared_before_the_plain_one_goes() {
 fn a_segment_that_somebody_writes_to_is_not_sealed_yet() {
     let disk = Simulated::new();
     disk.put("app", X, b"one\n", at("2026-11-20T01:00:00Z"));
-    let sealer = sealer(Arc::new(disk.clone()));
-    let mut queue = Queue::default();
-    sealer.look(&all(), &mut queue);
+    let (sealer, mut queue) = sealing(Arc::new(disk.clone()));
     let appended = std::cell::Cell::new(false);
     let go_on = || {
         if !appended.replace(true) {
@@ -488,16 +423,16 @@ fn a_segment_that_somebody_writes_to_is_not_sealed_yet() {
 fn a_line_that_comes_after_a_file_was_due_is_in_the_next_segment() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:58Z");
-    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let mut writer = writer_on(&disk, &clock);
     let table = table(CONF);
-    process.send(&table, "h", "first");
-    process.rounds.round(Instant::now(), false);
+    writer.send(&table, "app", "h", &["first"]);
+    writer.rounds.round(Instant::now(), false);
     clock.set(at("2026-11-20T11:59:59Z"));
-    process.send(&table, "h", "second");
+    writer.send(&table, "app", "h", &["second"]);
     clock.set(at("2026-11-20T12:00:00Z"));
-    process.send(&table, "h", "third");
-    process.rounds.round(Instant::now(), false);
-    process.rounds.round(Instant::now(), false);
+    writer.send(&table, "app", "h", &["third"]);
+    writer.rounds.round(Instant::now(), false);
+    writer.rounds.round(Instant::now(), false);
     let bodies = |name: &str| {
         let text = String::from_utf8(disk.content("app", name).unwrap()).unwrap();
         text.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
@@ -510,14 +445,14 @@ fn a_line_that_comes_after_a_file_was_due_is_in_the_next_segment() {
 fn a_live_file_that_an_operator_has_replaced_is_not_turned_for_ours() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:58Z");
-    let mut process = process(Arc::new(disk.clone()), clock.clone(), None, 9);
+    let mut writer = writer_on(&disk, &clock);
     let table = table(CONF);
-    process.send(&table, "h", "x");
-    process.rounds.round(Instant::now(), false);
+    writer.send(&table, "app", "h", &["x"]);
+    writer.rounds.round(Instant::now(), false);
     disk.take_away("app", Some("root.log"));
     disk.put("app", "root.log", b"theirs\n", clock.now());
     clock.set(at("2026-11-20T12:00:00Z"));
-    process.rounds.round(Instant::now(), false);
+    writer.rounds.round(Instant::now(), false);
     assert_eq!(disk.content("app", "root.log").unwrap(), b"theirs\n");
     assert_eq!(disk.tree().len(), 1);
 }
@@ -526,21 +461,21 @@ fn a_live_file_that_an_operator_has_replaced_is_not_turned_for_ours() {
 fn a_message_that_was_cut_short_is_taken_back_before_its_file_is_left() {
     let disk = Simulated::new();
     let clock = standing("2026-11-20T11:59:58Z");
-    let mut process = process(Arc::new(disk.clone()), clock, None, 9);
+    let mut writer = writer_on(&disk, &clock);
     let table = table(CONF);
     let mut now = Instant::now();
-    process.send(&table, "h", "first");
-    process.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["first"]);
+    writer.rounds.round(now, false);
     let whole = disk.content("app", "root.log").unwrap();
     disk.set_total_bytes(whole.len() as u64 + 10);
-    process.send(&table, "h", "second");
-    process.rounds.round(now, false);
+    writer.send(&table, "app", "h", &["second"]);
+    writer.rounds.round(now, false);
     assert_eq!(disk.content("app", "root.log").unwrap().len(), whole.len() + 10);
-    process.rounds.reload(&table, now);
+    writer.rounds.reload(&table, now);
     assert_eq!(disk.content("app", "root.log").unwrap(), whole);
     disk.set_total_bytes(1 << 20);
     now += Duration::from_secs(3);
-    process.rounds.round(now, false);
+    writer.rounds.round(now, false);
     let text = String::from_utf8(disk.content("app", "root.log").unwrap()).unwrap();
     assert_eq!(text.lines().count(), 2);
     assert!(text.ends_with(" - h - second\n"), "{text:?}");

@@ -12,22 +12,14 @@ use std::time::{Duration, Instant};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
-use wire::v1::Record;
 
-use super::cold::Bell;
-use super::gate::Admitted;
-use super::persist::live::Form;
-use super::persist::log_file::Parcel;
-use super::persist::retire::Retirement;
-use super::persist::rounds::{Rounds, Settings, Shelf};
-use super::persist::{Batch, Spares};
 use super::rotate::name::Name;
+use super::test_writer::{SETTINGS, TestWriter};
 use crate::clock::Clock;
 use crate::config::{self, Table};
 use crate::disk::Disk;
 use crate::disk::simulated::Simulated;
-use crate::stats::{Counter, Stats};
+use crate::stats::Counter;
 
 /// A schedule as the configuration has it, and whether a wall-clock time is
 /// one of its times; and whether it follows the wall clock (its minute or hour
@@ -126,59 +118,27 @@ fn a_year_in_paris_turns_exactly_when_the_calendar_says() {
     let clock = Clock::standing(start, zone.clone());
     let disk = Simulated::new();
     disk.set_now(start);
-    let (table, stats) = (table(), Arc::new(Stats::new()));
-    let spares = Arc::new(Spares::default());
-    let settings = Settings {
-        open_files_max: 100,
-        hosts_max: 1,
-        unsynced_time_max: Duration::from_secs(1),
-        form: Form::Plain,
-        min_free: None,
-    };
+    let table = table();
     let mut now = Instant::now();
-    let mut rounds = Rounds::new(
-        Arc::new(disk.clone()),
-        settings,
-        clock.clone(),
-        Arc::clone(&stats),
-        Shelf {
-            retirement: Retirement::Here(Arc::clone(&stats)),
-            spares: Arc::clone(&spares),
-            held: Arc::default(),
-        },
-        Arc::new(Bell::default()),
-    );
-    rounds.adopt(&table, now);
-    let room = Arc::new(Semaphore::new(1 << 20));
-    let send = |rounds: &mut Rounds, app: &str| {
-        let facility = table.find(app, "").unwrap();
-        let mut batch = Batch::new(Arc::clone(&spares), Arc::default());
-        let (stamp, nsecs, signature) = (0, 0, None);
-        let record =
-            Record { app_id: app, module: "", hostname: "h", body: "x", stamp, nsecs, signature };
-        batch.push(&clock.stamp(), &Admitted { facility, record }).unwrap();
-        for section in batch.take() {
-            let permit = Arc::clone(&room).try_acquire_many_owned(1).unwrap();
-            rounds.enqueue(Parcel { section, room: Some(permit) });
-        }
-    };
+    let mut writer = TestWriter::new(Arc::new(disk.clone()), clock.clone(), SETTINGS);
+    writer.rounds.adopt(&table, now);
     // Each file gets a line behind each turn, so that each time finds one.
     let mut turned: Vec<BTreeSet<Timestamp>> = vec![BTreeSet::new(); RULES.len()];
     loop {
         for number in 0..RULES.len() {
-            send(&mut rounds, &format!("rule{number}"));
+            writer.send(&table, &format!("rule{number}"), "h", &["x"]);
         }
-        rounds.round(now, false);
-        let Some(due) = rounds.next_turn().filter(|due| *due <= end) else { break };
+        writer.rounds.round(now, false);
+        let Some(due) = writer.rounds.next_turn().filter(|due| *due <= end) else { break };
         // Just before it nothing turns; at it, what is due does.
         for at in [due - SignedDuration::from_nanos(1), due] {
             clock.set(at);
             disk.set_now(at);
             now += Duration::from_secs(2);
-            let before = stats.get(Counter::FilesTurned);
-            rounds.round(now, false);
+            let before = writer.stats.get(Counter::FilesTurned);
+            writer.rounds.round(now, false);
             assert!(
-                at == due || stats.get(Counter::FilesTurned) == before,
+                at == due || writer.stats.get(Counter::FilesTurned) == before,
                 "something turned before {due}"
             );
         }

@@ -138,6 +138,7 @@ fn cut(file: &dyn DiskFile, keep: u64) -> io::Result<u64> {
     // Somebody else may have cut off more meanwhile.
     Ok(facts.bytes.saturating_sub(keep))
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

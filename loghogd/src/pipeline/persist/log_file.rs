@@ -36,6 +36,13 @@ pub(in crate::pipeline) struct Parcel {
     pub(in crate::pipeline) room: Option<OwnedSemaphorePermit>,
 }
 
+/// The facility of a file, as a key: application and module.
+pub(super) type Owner = (Box<str>, Box<str>);
+
+pub(super) fn owner_of(facility: &Facility) -> Owner {
+    (facility.app.clone(), facility.module.clone())
+}
+
 /// What a file needs of its surroundings to be written.
 pub(super) struct Desk<'a> {
     pub(super) disk: &'a dyn Disk,
@@ -569,8 +576,7 @@ impl LogFile {
 
     fn retire(&mut self, desk: &Desk<'_>) {
         if let Some(open) = self.open.take() {
-            let path = desk.disk.path().join(&*self.folder).join(desk.form.name(&self.live));
-            desk.retirement.take(open.file, path);
+            desk.retirement.take(open.file, self.path(desk));
         }
     }
 

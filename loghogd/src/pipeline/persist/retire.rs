@@ -8,7 +8,6 @@
 //! who writes to the next file.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
@@ -39,7 +38,7 @@ pub(in crate::pipeline) enum Retirement {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Retired {
     file: Box<dyn DiskFile>,
-    path: PathBuf,
+    path: String,
 }
 
 impl Retirement {
@@ -55,7 +54,7 @@ impl Retirement {
         Ok(Retirement::Beside { files, thread })
     }
 
-    pub(super) fn take(&self, file: Box<dyn DiskFile>, path: PathBuf) {
+    pub(super) fn take(&self, file: Box<dyn DiskFile>, path: String) {
         let retired = Retired { file, path };
         match self {
             #[cfg(test)]
@@ -88,7 +87,7 @@ impl Retired {
                 error!(
                     "cannot sync {} before it turns: {error}; what was written to it in the last \
                      moments may be lost with the power; {}",
-                    self.path.display(),
+                    self.path,
                     disk::remedy(&error)
                 );
             }

@@ -3,7 +3,7 @@
 //! Invariant: what cannot be written waits, in order, and keeps its room.
 //! Leaves out: waiting for parcels (`writer`), and what happens inside a file (`log_file`).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +13,9 @@ use nix::errno::Errno;
 use tracing::{error, warn};
 
 use super::held::Held;
+use super::hosts::Hosts;
 use super::live::Form;
-use super::log_file::{Desk, Listed, LogFile, Parcel};
+use super::log_file::{Desk, Listed, LogFile, Owner, Parcel, owner_of};
 use super::retire::Retirement;
 use super::room::Room;
 use super::{Section, Spares};
@@ -58,16 +59,10 @@ pub(in crate::pipeline) struct Shelf {
     pub(in crate::pipeline) held: Arc<Held>,
 }
 
-/// The facility of a file, as a key: application and module.
-type Owner = (Box<str>, Box<str>);
-
 /// The files of a log folder.
 pub(in crate::pipeline) struct Rounds {
-    disk: Arc<dyn Disk>,
     settings: Settings,
-    clock: Clock,
-    stats: Arc<Stats>,
-    spares: Arc<Spares>,
+    around: Surroundings,
     held: Arc<Held>,
     bell: Arc<Bell>,
     room: Room,
@@ -91,19 +86,44 @@ pub(in crate::pipeline) struct Rounds {
     /// Those that are open, the one not used for the longest time first.
     open: BTreeSet<(u64, usize)>,
     due: DueTimes,
-    newest: Newest,
-    press: MemberPress,
-    retirement: Retirement,
     /// Folders in which names have changed, and until when they may stay
     /// unsynced.
     folders_unsynced: HashMap<Box<str>, Instant>,
-    /// By facility with a file for each host: how many have one.
-    hosts: HashMap<Owner, usize>,
-    hosts_full: HashSet<Owner>,
+    hosts: Hosts,
     /// By facility with a `max_total_size`: what its live files have grown by
     /// since the trimmer heard of it.
     grown: HashMap<Owner, u64>,
     round: u64,
+}
+
+/// What all files need.
+struct Surroundings {
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    stats: Arc<Stats>,
+    spares: Arc<Spares>,
+    newest: Newest,
+    press: MemberPress,
+    retirement: Retirement,
+}
+
+impl Surroundings {
+    /// For a file in this form that begins at this time.
+    fn desk(&mut self, form: Form, beginning: Timestamp, now: Instant) -> Desk<'_> {
+        Desk {
+            disk: &*self.disk,
+            form,
+            zone: self.clock.zone(),
+            stats: &self.stats,
+            spares: &self.spares,
+            newest: &mut self.newest,
+            press: &mut self.press,
+            retirement: &self.retirement,
+            at: self.clock.now(),
+            beginning,
+            now,
+        }
+    }
 }
 
 impl Rounds {
@@ -122,12 +142,17 @@ impl Rounds {
         Rounds {
             due: DueTimes::new(clock.zone().clone()),
             room: Room::new(settings.min_free),
-            disk,
+            hosts: Hosts::new(settings.hosts_max),
             settings,
-            clock,
-            stats,
-            retirement: shelf.retirement,
-            spares: shelf.spares,
+            around: Surroundings {
+                disk,
+                clock,
+                stats,
+                spares: shelf.spares,
+                newest: Newest::default(),
+                press: MemberPress::new(level),
+                retirement: shelf.retirement,
+            },
             held: shelf.held,
             bell,
             files: Vec::new(),
@@ -141,11 +166,7 @@ impl Rounds {
             refusing_bytes: 0,
             is_stopping: false,
             open: BTreeSet::new(),
-            newest: Newest::default(),
-            press: MemberPress::new(level),
             folders_unsynced: HashMap::new(),
-            hosts: HashMap::new(),
-            hosts_full: HashSet::new(),
             grown: HashMap::new(),
             round: 0,
         }
@@ -159,7 +180,7 @@ impl Rounds {
             if let Err(error) = self.adopt_folder(app, table, now) {
                 error!(
                     "cannot list {}: {error}; {}; what is due there turns when it is written to",
-                    self.disk.path().join(app).display(),
+                    self.around.disk.path().join(app).display(),
                     disk::remedy(&error)
                 );
             }
@@ -167,12 +188,12 @@ impl Rounds {
     }
 
     fn adopt_folder(&mut self, app: &str, table: &Table, now: Instant) -> io::Result<()> {
-        for name in self.disk.names(app)? {
+        for name in self.around.disk.names(app)? {
             let read = Name::read(&name);
-            self.newest.note(app, &read);
+            self.around.newest.note(app, &read);
             let Name::Live { stem, gzip } = read else { continue };
             let Some(owner) = table.owner(app, &stem) else { continue };
-            let Ok(Some(facts)) = self.disk.facts(app, &name) else { continue };
+            let Ok(Some(facts)) = self.around.disk.facts(app, &name) else { continue };
             let form = if gzip { Form::Gzip { level: 0 } } else { Form::Plain };
             if form.format() != self.settings.form.format() {
                 self.adopt_other_form(app, &stem, form, Arc::clone(owner), now);
@@ -183,7 +204,7 @@ impl Rounds {
                 continue;
             }
             let number = self.number(app, &live, owner);
-            let at = self.clock.now();
+            let at = self.around.clock.now();
             if let Some(file) = self.files.get_mut(number) {
                 file.found(facts, at);
             }
@@ -205,20 +226,8 @@ impl Rounds {
     ) {
         let live = format!("{stem}{}", super::path::LIVE_SUFFIX);
         let mut file = LogFile::new(app, &live, owner);
-        let at = self.clock.now();
-        let mut desk = Desk {
-            disk: &*self.disk,
-            form,
-            zone: self.clock.zone(),
-            stats: &self.stats,
-            spares: &self.spares,
-            newest: &mut self.newest,
-            press: &mut self.press,
-            retirement: &self.retirement,
-            at,
-            beginning: at,
-            now,
-        };
+        let at = self.around.clock.now();
+        let mut desk = self.around.desk(form, at, now);
         match file.turn(&mut desk) {
             Ok(_) => {
                 file.close(&desk);
@@ -226,7 +235,7 @@ impl Rounds {
             }
             Err(error) => warn!(
                 "cannot turn {}/{app}/{}: {error}; {}",
-                self.disk.path().display(),
+                self.around.disk.path().display(),
                 form.name(&live),
                 disk::remedy(&error)
             ),
@@ -236,8 +245,8 @@ impl Rounds {
     /// Follows these facilities from now on, and closes all files, so that
     /// they may have been moved away.
     pub(in crate::pipeline) fn reload(&mut self, table: &Table, now: Instant) {
-        self.hosts_full.clear();
-        let at = self.clock.now();
+        self.hosts.forget_said();
+        let at = self.around.clock.now();
         for number in self.numbers.values().copied().collect::<Vec<_>>() {
             self.close(number, now);
             let Some(file) = self.files.get_mut(number) else { continue };
@@ -266,11 +275,11 @@ impl Rounds {
             }
         };
         if !self.admit_host(number, section) {
-            self.stats.add(Counter::HostsTooMany, section.messages);
+            self.around.stats.add(Counter::HostsTooMany, section.messages);
             self.forget_if_gone(number);
             return;
         }
-        let at = self.clock.now();
+        let at = self.around.clock.now();
         let Some(file) = self.files.get_mut(number) else { return };
         let before = std::mem::replace(&mut file.facility, Arc::clone(&section.facility));
         let turns_otherwise = !Arc::ptr_eq(&before, &file.facility)
@@ -291,7 +300,7 @@ impl Rounds {
             self.is_stopping = true;
             self.held.release_all();
         }
-        let at = self.clock.now();
+        let at = self.around.clock.now();
         if self.due.clock_was_wrong(at) {
             self.restart_due_times(at);
         }
@@ -304,7 +313,7 @@ impl Rounds {
 
     /// There is more to do at once.
     pub(in crate::pipeline) fn has_more(&self, now: Instant, stopping: bool) -> bool {
-        let at = self.clock.now();
+        let at = self.around.clock.now();
         let is_due = self.due.first().is_some_and(|due| due <= at);
         !self.ready.is_empty()
             || self.retries.first().is_some_and(|&(retry_at, _)| retry_at <= now)
@@ -347,7 +356,7 @@ impl Rounds {
             return;
         }
         // What is left at a stop would be lost for want of room that is there.
-        let refused = self.room.look(&*self.disk).err().filter(|_| !stopping);
+        let refused = self.room.look(&*self.around.disk).err().filter(|_| !stopping);
         if refused.is_some() {
             self.bell.ring_for_room();
             self.let_go_of_deleted(now);
@@ -415,7 +424,8 @@ impl Rounds {
     fn postpone_turn(&mut self, number: usize, error: &io::Error, now: Instant) {
         self.with(number, now, |file, desk| file.cannot_turn(desk, error));
         if let Some(due) = self.due.of(number) {
-            let again = self.clock.now().saturating_add(TURN_RETRY).unwrap_or(Timestamp::MAX);
+            let again =
+                self.around.clock.now().saturating_add(TURN_RETRY).unwrap_or(Timestamp::MAX);
             self.due.set(number, Some(due.max(again)));
         }
     }
@@ -524,12 +534,12 @@ impl Rounds {
 
     fn sync_folder(&mut self, folder: &str) {
         self.folders_unsynced.remove(folder);
-        if let Err(error) = self.disk.sync_folder(folder) {
-            self.stats.add(Counter::SyncFailures, 1);
+        if let Err(error) = self.around.disk.sync_folder(folder) {
+            self.around.stats.add(Counter::SyncFailures, 1);
             error!(
                 "cannot sync {}: {error}; names that were given in the last moments may be lost \
                  with the power; {}",
-                self.disk.path().join(folder).display(),
+                self.around.disk.path().join(folder).display(),
                 disk::remedy(&error)
             );
         }
@@ -570,7 +580,7 @@ impl Rounds {
             let Some(file) = self.files.get(number) else { continue };
             // Of a parcel that was cut short, the front is in the file.
             let ahead = file.messages_ahead();
-            self.stats.add(Counter::Lines, ahead);
+            self.around.stats.add(Counter::Lines, ahead);
             let lost =
                 file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>() - ahead;
             if lost > 0 {
@@ -581,14 +591,14 @@ impl Rounds {
             }
             messages_lost += lost;
         }
-        self.stats.add(Counter::LinesLost, messages_lost);
+        self.around.stats.add(Counter::LinesLost, messages_lost);
         written(messages_lost == 0);
         let now = Instant::now();
         for number in self.numbers.values().copied().collect::<Vec<_>>() {
             self.close(number, now);
         }
         self.sync_folders(now + self.settings.unsynced_time_max);
-        self.retirement.end();
+        self.around.retirement.end();
         messages_lost
     }
 
@@ -612,22 +622,9 @@ impl Rounds {
         now: Instant,
         what: impl FnOnce(&mut LogFile, &mut Desk<'_>) -> T,
     ) -> Option<T> {
-        let at = self.clock.now();
         let file = self.files.get_mut(number)?;
-        let mut desk = Desk {
-            disk: &*self.disk,
-            form: self.settings.form,
-            zone: self.clock.zone(),
-            stats: &self.stats,
-            spares: &self.spares,
-            newest: &mut self.newest,
-            press: &mut self.press,
-            retirement: &self.retirement,
-            at,
-            beginning: self.due.beginning(at),
-            now,
-        };
-        Some(what(file, &mut desk))
+        let beginning = self.due.beginning(self.around.clock.now());
+        Some(what(file, &mut self.around.desk(self.settings.form, beginning, now)))
     }
 
     /// Brings the lists up to date with what has happened to a file.
@@ -668,20 +665,11 @@ impl Rounds {
         if file.is_counted || !file.facility.file_per_host {
             return true;
         }
-        let owner = owner_of(&section.facility);
-        let hosts = self.hosts.get(&owner).copied().unwrap_or(0);
-        if hosts < self.settings.hosts_max {
+        let has_room = self.hosts.has_room(&owner_of(&section.facility));
+        if has_room {
             self.count_host(number, true);
-            return true;
         }
-        if self.hosts_full.insert(owner) {
-            warn!(
-                "facility {}:{} has files for {hosts} hosts already; messages of more are dropped; \
-                 raise [main] max_hosts, or switch file_per_host off",
-                section.facility.app, section.facility.module,
-            );
-        }
-        false
+        has_room
     }
 
     /// Counts a host once as long as it has a file.
@@ -691,8 +679,11 @@ impl Rounds {
             return;
         }
         file.is_counted = has_file;
-        let hosts = self.hosts.entry(owner_of(&file.facility)).or_default();
-        *hosts = if has_file { *hosts + 1 } else { hosts.saturating_sub(1) };
+        let owner = owner_of(&file.facility);
+        match has_file {
+            true => self.hosts.add(&owner),
+            false => self.hosts.remove(&owner),
+        }
     }
 
     /// Asks when a file is due that has got a new beginning.
@@ -738,8 +729,4 @@ impl Rounds {
             self.free.push(number);
         }
     }
-}
-
-fn owner_of(facility: &Facility) -> Owner {
-    (facility.app.clone(), facility.module.clone())
 }
