@@ -27,13 +27,14 @@ use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
 use crate::disk::{Disk, LogDir};
 use crate::limits::{
-    COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, STOP_TIME_MAX,
-    UNSYNCED_TIME_MAX,
+    CLIENTS_MAX, COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX,
+    STOP_TIME_MAX, UNSYNCED_TIME_MAX,
 };
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
 use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::{self, Bell};
+use crate::pipeline::persist::journal::Journal;
 use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
 use crate::pipeline::seal::{Compressor, Pace, Sealer};
@@ -102,6 +103,11 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         min_free: config.main.min_free,
     };
     let disk: Arc<dyn Disk> = Arc::new(log_dir);
+    // Before anybody else touches a file: what was being written may be cut off.
+    let (journal, _clients) = Journal::open(Arc::clone(&disk), CLIENTS_MAX, clock.now())
+        .with_context(|| {
+            format!("cannot read what clients were told, in {}", disk.path().display())
+        })?;
     let table = Arc::new(ArcSwap::from_pointee(loaded.table));
     let sealer = Sealer {
         disk: Arc::clone(&disk),
@@ -124,6 +130,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         clock.clone(),
         Arc::clone(&stats),
         Arc::clone(&bell),
+        journal,
     )
     .context(NO_THREAD)?;
     let floodgate = handover.floodgate();

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 /// Bytes read from a stream at once. A read brings up to a few thousand
 /// messages; more would only make a slow peer's neighbour wait longer.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -165,6 +167,9 @@ pub const WRITE_RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.
 pub const WRITE_RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// The pause before a folder that could not be synced is synced again.
+pub const SYNC_RETRY: Duration = Duration::from_secs(1);
+
 /// From so many bytes a second on that are written, sealing gives way: it works
 /// for [`PACE_WORK`], then it pauses for [`PACE_PAUSE`].
 pub const PACE_BYTES_A_SECOND: u64 = 16 << 20;
@@ -248,6 +253,22 @@ pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
 /// Days before its end from which on an authority is warned of: every client
 /// needs a new certificate then.
 pub const AUTHORITY_WARNING_DAYS: i64 = 180;
+
+/// Clients that are remembered, unless configured otherwise. With one more, the
+/// one unseen for the longest time is forgotten; when all are connected, the
+/// new one is refused.
+pub const CLIENTS_MAX: usize = 100_000;
+
+/// How long a client is remembered that does not come back.
+pub const CLIENT_UNSEEN_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// The journal of what clients were told is renewed when it is longer, in
+/// bytes.
+pub const JOURNAL_BYTES: u64 = 4 << 20;
+
+/// Longest journal, in bytes. It only comes near when files cannot be synced;
+/// then senders that wait for acknowledgements are held back.
+pub const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
 const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX <= QUEUE_BYTES_MAX);
 const _: () = assert!(REFUSED_FILE_BYTES_MAX <= REFUSED_BYTES_MAX);

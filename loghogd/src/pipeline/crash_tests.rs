@@ -9,6 +9,7 @@
 //! failure) is there once, in order, and there is no stray file.
 
 mod faults;
+mod numbered;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -98,7 +99,11 @@ fn table() -> Table {
 
 impl Process {
     fn start(disk: Simulated, clock: Clock, form: Form) -> Process {
-        let table = Arc::new(table());
+        Process::start_with(table(), disk, clock, form)
+    }
+
+    fn start_with(table: Table, disk: Simulated, clock: Clock, form: Form) -> Process {
+        let table = Arc::new(table);
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let settings = Settings { open_files_max: 2, hosts_max: 10, form, ..SETTINGS };
         let now = Instant::now();

@@ -13,17 +13,23 @@
 //! live     what stands in a live file; what a kill has left at its end
 //! messages where messages end
 //! held     files that refuse, whose senders wait
+//! clients  whose messages are numbered, and which of them are safe
+//! numbers  pure: sets of such numbers
+//! journal  keeps these in step with the files
 //! hosts    how many hosts have files
 //! retire   syncs and closes files that have turned, beside the writer
 //! room     what has to stay free on the file system
 //! ```
 
+pub mod clients;
 pub mod held;
 mod hosts;
+pub mod journal;
 pub mod line;
 pub mod live;
 pub(in crate::pipeline) mod log_file;
 mod messages;
+pub mod numbers;
 pub mod path;
 pub(in crate::pipeline) mod retire;
 mod room;
@@ -34,6 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use self::clients::{Receipt, Session};
 use self::held::{Held, Hold};
 use crate::clock::Stamp;
 use crate::config::facility::Facility;
@@ -74,6 +81,8 @@ impl PersistError {
 #[derive(Debug)]
 pub struct Batch {
     sections: Vec<Section>,
+    /// The section that was written to last.
+    last: Option<usize>,
     bytes: usize,
     spares: Arc<Spares>,
     held: Arc<Held>,
@@ -101,6 +110,8 @@ pub struct Section {
     pub messages: u64,
     /// When the first of them was received.
     pub at: Timestamp,
+    /// Which messages they are, where they are numbered.
+    pub receipt: Option<Receipt>,
     /// The host as it was sent, where each host has a file of its own.
     host: String,
 }
@@ -108,7 +119,7 @@ pub struct Section {
 impl Batch {
     /// An empty batch, which takes its buffers from `spares`.
     pub fn new(spares: Arc<Spares>, held: Arc<Held>) -> Batch {
-        Batch { sections: Vec::new(), bytes: 0, spares, held }
+        Batch { sections: Vec::new(), last: None, bytes: 0, spares, held }
     }
 
     /// Appends the lines of one message.
@@ -122,10 +133,11 @@ impl Batch {
         }
         let key = if admitted.facility.file_per_host { host } else { "" };
         // Mostly it is the file used last.
-        let found = self.sections.iter_mut().rev().find(|section| {
+        let found = self.sections.iter().rposition(|section| {
             Arc::ptr_eq(&section.facility, admitted.facility) && section.host == key
         });
-        match found {
+        self.last = found.or(Some(self.sections.len()));
+        match found.and_then(|found| self.sections.get_mut(found)) {
             Some(section) => self.bytes += section.write(stamp, host, body),
             None => {
                 let mut section = self.begin(admitted.facility, key, stamp)?;
@@ -137,6 +149,13 @@ impl Batch {
             }
         }
         Ok(Pushed::Taken)
+    }
+
+    /// Notes that the message pushed last is this one of a session.
+    pub fn number_last(&mut self, session: &Session, number: u64) {
+        if let Some(section) = self.last.and_then(|last| self.sections.get_mut(last)) {
+            section.receipt.get_or_insert_with(|| session.receipt()).add(number);
+        }
     }
 
     /// Is it time to hand it on?
@@ -174,6 +193,7 @@ impl Batch {
             bytes: self.spares.take(),
             messages: 0,
             at: stamp.at(),
+            receipt: None,
             host: host.to_owned(),
         })
     }

@@ -85,6 +85,17 @@ pub(in crate::pipeline) fn mend(file: &mut dyn DiskFile, form: Form) -> io::Resu
 /// # Errors
 /// What the system says.
 pub(super) fn began(file: &dyn DiskFile, form: Form, zone: &TimeZone) -> io::Result<Began> {
+    match stamp(file, form)? {
+        Some(began) => Ok(began),
+        None => Ok(Began::from_datetime(zone.to_datetime(file.facts()?.modified))),
+    }
+}
+
+/// What a file's first line says, where it does.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn stamp(file: &dyn DiskFile, form: Form) -> io::Result<Option<Began>> {
     /// Of a gzip file, enough to inflate the first stamp.
     const BEGINNING_BYTES: usize = 4 << 10;
     let mut beginning = vec![0; BEGINNING_BYTES];
@@ -95,10 +106,7 @@ pub(super) fn began(file: &dyn DiskFile, form: Form, zone: &TimeZone) -> io::Res
         Form::Plain => beginning.as_slice().read_exact(&mut stamp),
         Form::Gzip { .. } => MultiGzDecoder::new(beginning.as_slice()).read_exact(&mut stamp),
     };
-    match Began::from_stamp(&stamp).filter(|_| read.is_ok()) {
-        Some(began) => Ok(began),
-        None => Ok(Began::from_datetime(zone.to_datetime(file.facts()?.modified))),
-    }
+    Ok(Began::from_stamp(&stamp).filter(|_| read.is_ok()))
 }
 
 /// Cuts a file behind its last line feed. A file whose last line is longer

@@ -14,9 +14,11 @@ use jiff::tz::TimeZone;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, error, info, warn};
 
+use super::clients::Receipt;
+use super::journal::{self, Intent, Place};
 use super::live::{self, Form, Mended};
 use super::messages::{message_end, messages_in, whole_messages};
-use super::retire::Retirement;
+use super::retire::{Retired, Retirement};
 use super::{Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile, Facts};
@@ -82,6 +84,24 @@ pub(super) struct LogFile {
     /// What is to be written; of the first, `written` bytes already are.
     pub(super) parcels: VecDeque<Parcel>,
     written: usize,
+    /// How many of them have receipts.
+    numbered: usize,
+    /// What the journal knows of, and may be written.
+    licence: Option<Licence>,
+    /// For messages that are in it, and not safe yet.
+    receipts: Vec<Receipt>,
+    /// What stands behind this was given up in the middle, and has to go
+    /// before anything else is written.
+    cut_to: Option<u64>,
+    /// The journal has this region, and it was not written: it has to hear of
+    /// that before the file turns, and may become something that cannot be
+    /// looked into.
+    pub(super) void: Option<Place>,
+    /// The region that was written last.
+    last_region: Option<Place>,
+    /// A sync failed while there were numbered messages in it: nothing more is
+    /// written before these are known to be there.
+    is_doubtful: bool,
     pub(super) messages_unsynced: u64,
     pub(super) unsynced_since: Option<Instant>,
     /// It was made or turned since its folder was synced.
@@ -109,6 +129,24 @@ pub(super) struct Open {
     id: (u64, u64),
     /// When its name was last seen to be its own.
     looked_at: Instant,
+}
+
+/// A region of the file that may be written, as a whole or not at all.
+struct Licence {
+    /// So many bytes of what waits.
+    bytes: usize,
+    /// What they are in the file, where that is something else.
+    member: Option<Vec<u8>>,
+    /// Where they go, as the journal has it.
+    place: Option<Place>,
+}
+
+/// What has to be done before a file with numbered messages is written.
+pub(super) enum Plan {
+    /// The journal has to know of this.
+    Intend(Intent),
+    /// It has to turn.
+    Turn,
 }
 
 /// Under which times the file stands in the lists of `rounds`.
@@ -139,6 +177,13 @@ impl LogFile {
             since: None,
             parcels: VecDeque::new(),
             written: 0,
+            numbered: 0,
+            licence: None,
+            receipts: Vec::new(),
+            cut_to: None,
+            void: None,
+            last_region: None,
+            is_doubtful: false,
             messages_unsynced: 0,
             unsynced_since: None,
             name_unsynced: false,
@@ -164,6 +209,13 @@ impl LogFile {
     /// # Errors
     /// What the system says; what was not written still waits.
     pub(super) fn write(&mut self, desk: &mut Desk<'_>) -> io::Result<bool> {
+        self.refuse_if_doubtful()?;
+        if let Some(licence) = self.licence.take() {
+            return self.write_licensed(licence, desk).map(|()| true);
+        }
+        if self.numbered > 0 {
+            return Ok(true);
+        }
         self.look(desk);
         self.open(desk)?;
         while !self.parcels.is_empty() {
@@ -171,12 +223,7 @@ impl LogFile {
             if bytes == 0 {
                 return Ok(false);
             }
-            if self.bytes == 0 {
-                let first =
-                    self.parcels.front().and_then(|first| first.section.bytes.get(self.written..));
-                self.began = first.and_then(Began::from_stamp);
-                self.since = Some(desk.beginning);
-            }
+            self.begin(desk);
             match desk.form {
                 Form::Plain => self.write_plain(bytes, desk)?,
                 Form::Gzip { .. } => {
@@ -187,6 +234,170 @@ impl LogFile {
             }
         }
         Ok(true)
+    }
+
+    /// Before the first line of an empty file.
+    fn begin(&mut self, desk: &Desk<'_>) {
+        if self.bytes == 0 {
+            let first =
+                self.parcels.front().and_then(|first| first.section.bytes.get(self.written..));
+            self.began = first.and_then(Began::from_stamp);
+            self.since = Some(desk.beginning);
+        }
+    }
+
+    fn refuse_if_doubtful(&self) -> io::Result<()> {
+        match self.is_doubtful {
+            true => Err(io::Error::other("what was written to it before could not be synced")),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a parcel to be written.
+    pub(super) fn enqueue(&mut self, parcel: Parcel) {
+        self.numbered += usize::from(parcel.section.receipt.is_some());
+        self.parcels.push_back(parcel);
+    }
+
+    /// Has it to be planned what is written next?
+    pub(super) fn needs_plan(&self) -> bool {
+        self.numbered > 0 && self.licence.is_none()
+    }
+
+    /// Decides what is written next, where numbered messages are among what
+    /// waits. They are written once the journal knows of it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn plan(&mut self, desk: &mut Desk<'_>) -> io::Result<Plan> {
+        self.refuse_if_doubtful()?;
+        self.look(desk);
+        self.open(desk)?;
+        let fitting = self.fitting(desk);
+        if fitting == 0 {
+            return Ok(Plan::Turn);
+        }
+        self.begin(desk);
+        let (bytes, member) = match desk.form {
+            Form::Plain => (fitting, None),
+            Form::Gzip { .. } => match self.member(fitting, desk)? {
+                Some((bytes, member)) => (bytes, Some(member)),
+                None => return Ok(Plan::Turn),
+            },
+        };
+        let Some(open) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let began = match self.began {
+            Some(began) => began,
+            None => live::began(&*open.file, desk.form, desk.zone)?,
+        };
+        self.began = Some(began);
+        let segment = Segment { live: self.live.clone(), began, format: desk.form.format() };
+        let place = match &member {
+            Some(member) => {
+                journal::place(&self.folder, &segment, open.id, self.bytes, &[member.as_slice()])
+            }
+            None => {
+                let region: Vec<&[u8]> = self.region(bytes).collect();
+                journal::place(&self.folder, &segment, open.id, self.bytes, &region)
+            }
+        };
+        let receipts = self.receipts_for(bytes);
+        receipts.iter().for_each(Receipt::set_out);
+        // A region at the same place takes the place of the one before.
+        self.void = None;
+        self.licence = Some(Licence { bytes, member, place: Some(place.clone()) });
+        Ok(Plan::Intend(Intent { place, receipts }))
+    }
+
+    /// Nothing of what there is a licence for will be written.
+    pub(super) fn revoke(&mut self) {
+        let Some(licence) = self.licence.take() else { return };
+        if licence.place.is_some() {
+            self.receipts_for(licence.bytes).iter().for_each(Receipt::turn_back);
+            self.void = licence.place;
+        }
+    }
+
+    /// So many bytes of what waits.
+    fn region(&self, bytes: usize) -> impl Iterator<Item = &[u8]> {
+        let (mut skip, mut rest) = (self.written, bytes);
+        self.parcels.iter().map_while(move |parcel| {
+            let bytes = parcel.section.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
+            let bytes = bytes.get(..rest).unwrap_or(bytes);
+            rest -= bytes.len();
+            (!bytes.is_empty()).then_some(bytes)
+        })
+    }
+
+    /// The receipts for so many bytes of what waits, which are whole messages.
+    fn receipts_for(&self, bytes: usize) -> Vec<Receipt> {
+        let (mut skip, mut rest) = (self.written, bytes);
+        let mut receipts = Vec::new();
+        for Parcel { section, .. } in &self.parcels {
+            let from = std::mem::take(&mut skip);
+            let here = rest.min(section.bytes.len() - from);
+            rest -= here;
+            if let Some(receipt) = &section.receipt {
+                receipts.push(match from + here == section.bytes.len() {
+                    true => receipt.clone(),
+                    false => receipt
+                        .front(messages_in(section.bytes.get(from..).unwrap_or_default(), here)),
+                });
+            }
+            if rest == 0 {
+                break;
+            }
+        }
+        receipts
+    }
+
+    /// Writes what there is a licence for, as a whole or not at all.
+    fn write_licensed(&mut self, licence: Licence, desk: &Desk<'_>) -> io::Result<()> {
+        let before = self.bytes;
+        let Some(open) = &mut self.open else {
+            self.licence = Some(licence);
+            self.revoke();
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let written = match &licence.member {
+            Some(member) => open.file.write_all(member).map(|()| member.len()),
+            None => {
+                let (mut skip, mut rest, mut outcome) = (self.written, licence.bytes, Ok(()));
+                for parcel in &self.parcels {
+                    let bytes =
+                        parcel.section.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
+                    let bytes = bytes.get(..rest).unwrap_or(bytes);
+                    rest -= bytes.len();
+                    outcome = open.file.write_all(bytes);
+                    if rest == 0 || outcome.is_err() {
+                        break;
+                    }
+                }
+                outcome.map(|()| licence.bytes)
+            }
+        };
+        let written = match written {
+            Ok(written) => written as u64,
+            Err(error) => {
+                // If it cannot be cut off now, it is when the file is opened next.
+                if open.file.set_len(before).is_err() {
+                    self.open = None;
+                    self.cut_to = Some(before);
+                }
+                self.licence = Some(licence);
+                self.revoke();
+                return Err(error);
+            }
+        };
+        desk.stats.add(Counter::Bytes, written);
+        self.bytes += written;
+        self.written += licence.bytes;
+        self.last_region = licence.place.or(self.last_region.take());
+        if let Some(member) = licence.member {
+            desk.spares.put_back(member);
+        }
+        self.release_written(desk);
+        Ok(())
     }
 
     /// How many bytes of what waits belong into the live file: whole messages,
@@ -260,9 +471,10 @@ impl LogFile {
         Ok(())
     }
 
-    /// Writes so many bytes as one member of a gzip file, or none of it.
-    /// False when it does not fit: the file has to turn first.
-    fn write_gzip(&mut self, bytes: usize, desk: &mut Desk<'_>) -> io::Result<bool> {
+    /// Makes one member of a gzip file of at most so many bytes of what waits,
+    /// and says of how many. None when it does not fit: the file has to turn
+    /// first.
+    fn member(&self, bytes: usize, desk: &mut Desk<'_>) -> io::Result<Option<(usize, Vec<u8>)>> {
         /// What a member adds to lines that become no smaller, and more.
         const OVERHEAD_BYTES: u64 = 1 << 10;
         let room = self.bytes_max().saturating_sub(self.bytes).saturating_sub(OVERHEAD_BYTES);
@@ -286,29 +498,23 @@ impl LogFile {
         }
         let mut member = desk.spares.take();
         member_of(desk.press, &lines, &mut member)?;
-        let written = lines.len();
+        let taken = lines.len();
         desk.spares.put_back(lines);
         let may_turn = self.turn_again_at.is_none_or(|again_at| desk.now >= again_at);
         let too_much = self.bytes.saturating_add(member.len() as u64) > self.bytes_max();
         if self.bytes > 0 && too_much && may_turn {
             desk.spares.put_back(member);
-            return Ok(false);
+            return Ok(None);
         }
-        let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
-        if let Err(error) = open.file.write_all(&member) {
-            // Half a member would hide all that comes behind it. If it cannot
-            // be cut off now, the file is mended when it is opened next.
-            if open.file.set_len(self.bytes).is_err() {
-                self.open = None;
-            }
-            return Err(error);
-        }
-        desk.stats.add(Counter::Bytes, member.len() as u64);
-        self.bytes += member.len() as u64;
-        desk.spares.put_back(member);
-        self.written += written;
-        self.release_written(desk);
-        Ok(true)
+        Ok(Some((taken, member)))
+    }
+
+    /// Writes so many bytes as one member of a gzip file, or none of it.
+    /// False when it does not fit: the file has to turn first.
+    fn write_gzip(&mut self, bytes: usize, desk: &mut Desk<'_>) -> io::Result<bool> {
+        let Some((bytes, member)) = self.member(bytes, desk)? else { return Ok(false) };
+        let licence = Licence { bytes, member: Some(member), place: None };
+        self.write_licensed(licence, desk).map(|()| true)
     }
 
     /// Lets go of the parcels that are written, and of their room.
@@ -322,7 +528,21 @@ impl LogFile {
             let Some(Parcel { section, room: _ }) = self.parcels.pop_front() else { break };
             desk.stats.add(Counter::Lines, section.messages);
             self.messages_unsynced += section.messages;
+            self.numbered -= usize::from(section.receipt.is_some());
+            self.receipts.extend(section.receipt);
             desk.spares.put_back(section.bytes);
+        }
+        // A region may end within a parcel; the rest belongs into the next segment.
+        if self.written > 0
+            && let Some(Parcel { section, .. }) = self.parcels.front_mut()
+            && let Some(receipt) = &mut section.receipt
+        {
+            let left = messages_in(&section.bytes, section.bytes.len())
+                - messages_in(&section.bytes, self.written);
+            let done = receipt.messages().saturating_sub(left);
+            if done > 0 {
+                self.receipts.push(receipt.take_front(done));
+            }
         }
     }
 
@@ -333,6 +553,12 @@ impl LogFile {
         }
         let mut live = desk.disk.open_live(&self.folder, &desk.form.name(&self.live))?;
         self.name_unsynced |= live.is_new;
+        if let Some(cut_to) = self.cut_to {
+            if live.file.facts()?.bytes > cut_to {
+                live.file.set_len(cut_to)?;
+            }
+            self.cut_to = None;
+        }
         let mended = match live.is_new {
             true => Mended::Cut(0),
             false => live::mend(&mut *live.file, desk.form)?,
@@ -427,6 +653,7 @@ impl LogFile {
     /// # Errors
     /// What the system says; the file is as before.
     pub(super) fn turn(&mut self, desk: &mut Desk<'_>) -> io::Result<Option<Segment>> {
+        self.refuse_if_doubtful()?;
         let opened_for_this = self.open.is_none();
         let name = desk.form.name(&self.live);
         if desk.disk.facts(&self.folder, &name)?.is_none_or(|found| found.bytes == 0) {
@@ -449,7 +676,9 @@ impl LogFile {
         if desk.form != Form::Plain {
             // Of lines a power failure leaves whole ones; half a member would
             // make a damaged file of the segment.
-            self.sync(desk);
+            let receipts = self.sync(desk);
+            self.receipts.extend(receipts);
+            self.refuse_if_doubtful()?;
         }
         let began = match (self.began, &self.open) {
             (Some(began), _) => began,
@@ -484,9 +713,17 @@ impl LogFile {
     /// Some file systems take shorter names than others: what can never be
     /// written is refused like any host's name that is too long.
     pub(super) fn give_up(&mut self, desk: &Desk<'_>) {
-        let messages = self.parcels.drain(..).map(|parcel| parcel.section.messages).sum();
-        self.written = 0;
-        self.trouble = None;
+        self.revoke();
+        let mut messages = 0;
+        for Parcel { section, .. } in self.parcels.drain(..) {
+            messages += section.messages;
+            // They are refused: nothing more will become of them.
+            section.receipt.into_iter().for_each(|receipt| {
+                receipt.set_out();
+                receipt.settle();
+            });
+        }
+        (self.written, self.numbered, self.trouble) = (0, 0, None);
         desk.stats.add(Counter::HostTooLong, messages);
         warn!(
             "{}: the file system takes no name that long; {messages} messages were refused",
@@ -523,18 +760,28 @@ impl LogFile {
     }
 
     /// Makes safe what was written. The folder, where names have changed, is
-    /// for the caller: many files share it.
-    pub(super) fn sync(&mut self, desk: &Desk<'_>) {
+    /// for the caller: many files share it. Returns the receipts for what is
+    /// safe once that is synced, too.
+    #[must_use]
+    pub(super) fn sync(&mut self, desk: &Desk<'_>) -> Vec<Receipt> {
         self.messages_unsynced = 0;
         if self.unsynced_since.take().is_none() {
-            return;
+            return Vec::new();
         }
-        let synced = self.open.as_ref().map_or(Ok(()), |open| open.file.sync());
+        let synced = match self.is_doubtful {
+            true => self.look_again(desk),
+            false => self.open.as_ref().map_or(Ok(()), |open| open.file.sync()),
+        };
         let Err(error) = synced else {
             desk.stats.add(Counter::Syncs, 1);
             self.sync_failed = false;
-            return;
+            self.is_doubtful = false;
+            return std::mem::take(&mut self.receipts);
         };
+        if self.has_receipts() {
+            self.is_doubtful = true;
+            self.unsynced_since = Some(desk.now);
+        }
         desk.stats.add(Counter::SyncFailures, 1);
         if !std::mem::replace(&mut self.sync_failed, true) {
             error!(
@@ -548,12 +795,42 @@ impl LogFile {
         // fresh descriptor reports the next one.
         self.cut_back(desk);
         self.open = None;
+        Vec::new()
     }
 
-    pub(super) fn close(&mut self, desk: &Desk<'_>) {
+    /// After a sync that failed, the kernel may have dropped what it could not
+    /// write, and the next sync succeeds all the same: what counts is what can
+    /// be read.
+    fn look_again(&self, desk: &Desk<'_>) -> io::Result<()> {
+        let file = desk.disk.open_live(&self.folder, &desk.form.name(&self.live))?.file;
+        file.sync()?;
+        match &self.last_region {
+            Some(place) if !journal::holds(&*file, place)? => Err(io::Error::other(
+                "what was written last is not there; restart loghogd, and those who sent it send \
+                 it again",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    #[must_use]
+    pub(super) fn close(&mut self, desk: &Desk<'_>) -> Vec<Receipt> {
+        self.revoke();
         self.cut_back(desk);
-        self.sync(desk);
+        let receipts = self.sync(desk);
         self.was_closed |= self.open.take().is_some();
+        receipts
+    }
+
+    /// Are there numbered messages in it that are not safe yet?
+    pub(super) fn has_receipts(&self) -> bool {
+        !self.receipts.is_empty()
+    }
+
+    /// Has it to be synced before anything else is written to it?
+    pub(super) fn has_to_be_synced(&self) -> bool {
+        let is_full = self.messages_unsynced >= u64::from(self.facility.flush_every);
+        is_full || (self.has_receipts() && !self.is_doubtful)
     }
 
     /// The room that what waits takes, in bytes.
@@ -576,8 +853,19 @@ impl LogFile {
 
     fn retire(&mut self, desk: &Desk<'_>) {
         if let Some(open) = self.open.take() {
-            desk.retirement.take(open.file, self.path(desk));
+            let mut receipts = std::mem::take(&mut self.receipts);
+            if std::mem::take(&mut self.is_doubtful) {
+                // Whoever waits for these waits until a restart has looked.
+                receipts.clear();
+            }
+            let retired = Retired::new(open.file, self.path(desk), &self.folder, receipts);
+            desk.retirement.take(retired);
         }
+    }
+
+    /// The region that was written last before the file turned.
+    pub(super) fn take_last_region(&mut self) -> Option<Place> {
+        self.last_region.take()
     }
 
     fn forget_live(&mut self) {

@@ -14,7 +14,8 @@ use std::thread::{self, JoinHandle};
 
 use tracing::error;
 
-use crate::disk::{self, DiskFile};
+use super::clients::Receipt;
+use crate::disk::{self, Disk, DiskFile};
 use crate::limits::RETIRED_FILES_MAX;
 use crate::stats::{Counter, Stats};
 
@@ -24,7 +25,7 @@ pub(in crate::pipeline) enum Retirement {
     /// They are synced and closed at once: for tests, where each step has its
     /// place.
     #[cfg(test)]
-    Here(Arc<Stats>),
+    Here(Arc<Stats>, Arc<dyn Disk>),
     /// By a thread of its own. The writer waits when it is far behind.
     Beside {
         /// Ends the thread when it is gone.
@@ -39,6 +40,8 @@ pub(in crate::pipeline) enum Retirement {
 pub(in crate::pipeline) struct Retired {
     file: Box<dyn DiskFile>,
     path: String,
+    folder: Box<str>,
+    receipts: Vec<Receipt>,
 }
 
 impl Retirement {
@@ -46,19 +49,18 @@ impl Retirement {
     ///
     /// # Errors
     /// When the system has none to give.
-    pub(super) fn beside(stats: Arc<Stats>) -> io::Result<Retirement> {
+    pub(super) fn beside(stats: Arc<Stats>, disk: Arc<dyn Disk>) -> io::Result<Retirement> {
         let (files, inbox) = mpsc::sync_channel::<Retired>(RETIRED_FILES_MAX);
         let thread = thread::Builder::new()
             .name("retire".into())
-            .spawn(move || inbox.iter().for_each(|retired| retired.end(&stats)))?;
+            .spawn(move || inbox.iter().for_each(|retired| retired.end(&stats, &*disk)))?;
         Ok(Retirement::Beside { files, thread })
     }
 
-    pub(super) fn take(&self, file: Box<dyn DiskFile>, path: String) {
-        let retired = Retired { file, path };
+    pub(super) fn take(&self, retired: Retired) {
         match self {
             #[cfg(test)]
-            Retirement::Here(stats) => retired.end(stats),
+            Retirement::Here(stats, disk) => retired.end(stats, &**disk),
             // The thread is there as long as this is.
             Retirement::Beside { files, .. } => drop(files.send(retired)),
         }
@@ -68,7 +70,7 @@ impl Retirement {
     pub(super) fn end(self) {
         match self {
             #[cfg(test)]
-            Retirement::Here(_) => {}
+            Retirement::Here(..) => {}
             Retirement::Beside { files, thread } => {
                 drop(files);
                 // It does nothing that could panic.
@@ -79,9 +81,27 @@ impl Retirement {
 }
 
 impl Retired {
-    fn end(self, stats: &Stats) {
-        match self.file.sync() {
-            Ok(()) => stats.add(Counter::Syncs, 1),
+    /// The receipts are for messages in it.
+    pub(super) fn new(
+        file: Box<dyn DiskFile>,
+        path: String,
+        folder: &str,
+        receipts: Vec<Receipt>,
+    ) -> Retired {
+        Retired { file, path, folder: folder.into(), receipts }
+    }
+
+    fn end(self, stats: &Stats, disk: &dyn Disk) {
+        // A line is only safe when the name of its file is.
+        let named = || match self.receipts.is_empty() {
+            true => Ok(()),
+            false => disk.sync_folder(&self.folder),
+        };
+        match self.file.sync().and_then(|()| named()) {
+            Ok(()) => {
+                stats.add(Counter::Syncs, 1);
+                self.receipts.into_iter().for_each(Receipt::settle);
+            }
             Err(error) => {
                 stats.add(Counter::SyncFailures, 1);
                 error!(

@@ -12,10 +12,12 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use tracing::{error, warn};
 
+use super::clients::Receipt;
 use super::held::Held;
 use super::hosts::Hosts;
+use super::journal::{Intent, Journal};
 use super::live::Form;
-use super::log_file::{Desk, Listed, LogFile, Owner, Parcel, owner_of};
+use super::log_file::{Desk, Listed, LogFile, Owner, Parcel, Plan, owner_of};
 use super::retire::Retirement;
 use super::room::Room;
 use super::{Section, Spares};
@@ -23,8 +25,8 @@ use crate::clock::Clock;
 use crate::config::facility::{Facility, Table};
 use crate::disk::{self, Disk};
 use crate::limits::{
-    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, SYNCS_A_ROUND_MAX, TURN_RETRY, TURNS_A_FILE_MAX,
-    TURNS_A_ROUND_MAX,
+    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, SYNC_RETRY, SYNCS_A_ROUND_MAX, TURN_RETRY,
+    TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX,
 };
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::due::DueTimes;
@@ -57,6 +59,7 @@ pub(in crate::pipeline) struct Shelf {
     pub(in crate::pipeline) retirement: Retirement,
     pub(in crate::pipeline) spares: Arc<Spares>,
     pub(in crate::pipeline) held: Arc<Held>,
+    pub(in crate::pipeline) journal: Journal,
 }
 
 /// The files of a log folder.
@@ -64,6 +67,9 @@ pub(in crate::pipeline) struct Rounds {
     settings: Settings,
     around: Surroundings,
     held: Arc<Held>,
+    journal: Journal,
+    /// For messages that are safe once the folder of their file is synced.
+    settling: HashMap<Box<str>, Vec<Receipt>>,
     bell: Arc<Bell>,
     room: Room,
     files: Vec<LogFile>,
@@ -154,6 +160,8 @@ impl Rounds {
                 retirement: shelf.retirement,
             },
             held: shelf.held,
+            journal: shelf.journal,
+            settling: HashMap::new(),
             bell,
             files: Vec::new(),
             free: Vec::new(),
@@ -230,7 +238,8 @@ impl Rounds {
         let mut desk = self.around.desk(form, at, now);
         match file.turn(&mut desk) {
             Ok(_) => {
-                file.close(&desk);
+                // It has none of ours: it is not one of `files`.
+                drop(file.close(&desk));
                 self.bell.ring_for(app);
             }
             Err(error) => warn!(
@@ -285,7 +294,7 @@ impl Rounds {
         let turns_otherwise = !Arc::ptr_eq(&before, &file.facility)
             && before.rotate != file.facility.rotate
             && file.bytes > 0;
-        file.parcels.push_back(parcel);
+        file.enqueue(parcel);
         if turns_otherwise {
             file.since = Some(at);
         }
@@ -308,6 +317,7 @@ impl Rounds {
         if !stopping {
             self.turn_due(at, now);
             self.sync_due(now);
+            self.journal.renew(at);
         }
     }
 
@@ -361,15 +371,81 @@ impl Rounds {
             self.bell.ring_for_room();
             self.let_go_of_deleted(now);
         }
+        let mut failed = match refused.is_none() {
+            true => self.plan(&numbers, now),
+            false => HashMap::new(),
+        };
         for number in numbers {
-            let outcome = match &refused {
-                None => self.write(number, now),
-                Some(refused) => Err(refused.error()),
+            let outcome = match (&refused, failed.remove(&number)) {
+                (None, None) => self.write(number, now),
+                (None, Some(error)) => Err(error),
+                (Some(refused), _) => Err(refused.error()),
             };
             self.settle(number, outcome, now);
             self.note_state(number);
             self.close_surplus(now);
         }
+    }
+
+    /// Decides what numbered messages are written in this round, and lets the
+    /// journal know: one sync for all files. Returns those that cannot be
+    /// written now.
+    fn plan(&mut self, numbers: &[usize], now: Instant) -> HashMap<usize, io::Error> {
+        let (mut intents, mut failed) = (Vec::new(), HashMap::new());
+        for &number in numbers {
+            let needs_plan = self.files.get(number).is_some_and(LogFile::needs_plan);
+            // One that is planned should not have to be closed for another.
+            if !needs_plan || intents.len() >= self.settings.open_files_max {
+                continue;
+            }
+            match self.plan_file(number, now) {
+                Ok(Some(intent)) => intents.push((number, intent)),
+                Ok(None) => {}
+                Err(error) => _ = failed.insert(number, error),
+            }
+            self.note_state(number);
+            self.close_surplus(now);
+        }
+        if intents.is_empty() {
+            return failed;
+        }
+        let intended = intents.iter().map(|(_, intent)| intent);
+        if let Err(error) = self.journal.intend(intended, self.around.clock.now()) {
+            for (number, _) in intents {
+                self.with(number, now, |file, _| file.revoke());
+                let error = match error.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::other(error.to_string()),
+                };
+                failed.insert(number, error);
+            }
+        }
+        failed
+    }
+
+    /// Lets the journal know of a region that was given up.
+    fn report_void(&mut self, number: usize) -> io::Result<()> {
+        let Some(file) = self.files.get_mut(number) else { return Ok(()) };
+        if let Some(place) = &file.void {
+            self.journal.void(place)?;
+            file.void = None;
+        }
+        Ok(())
+    }
+
+    /// None when the file has to turn more often than a round allows.
+    fn plan_file(&mut self, number: usize, now: Instant) -> io::Result<Option<Intent>> {
+        for _ in 0..TURNS_A_FILE_MAX {
+            match self.with(number, now, LogFile::plan).transpose()? {
+                Some(Plan::Intend(intent)) => return Ok(Some(intent)),
+                None => return Ok(None),
+                Some(Plan::Turn) => {}
+            }
+            if let Err(error) = self.turn(number, now) {
+                self.postpone_turn(number, &error, now);
+            }
+        }
+        Ok(None)
     }
 
     /// Lets those wait who send to a file that refuses and has much waiting
@@ -446,7 +522,13 @@ impl Rounds {
     }
 
     fn turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
+        self.report_void(number)?;
         let turned = self.with(number, now, LogFile::turn).unwrap_or(Ok(None));
+        if let Ok(Some(segment)) = &turned
+            && let Some(region) = self.files.get_mut(number).and_then(LogFile::take_last_region)
+        {
+            self.journal.turned(region, segment);
+        }
         if let Some(file) = self.files.get(number) {
             if file.name_unsynced {
                 let deadline = now + self.settings.unsynced_time_max;
@@ -504,16 +586,28 @@ impl Rounds {
     }
 
     fn sync(&mut self, number: usize, now: Instant) {
-        self.with(number, now, |file, desk| file.sync(desk));
+        let receipts = self.with(number, now, |file, desk| file.sync(desk));
         self.note_name(number, now);
+        self.note_safe(number, receipts, now);
         self.note_state(number);
         self.forget_if_gone(number);
     }
 
     fn close(&mut self, number: usize, now: Instant) {
-        self.with(number, now, |file, desk| file.close(desk));
+        let receipts = self.with(number, now, |file, desk| file.close(desk));
         self.note_name(number, now);
+        self.note_safe(number, receipts, now);
         self.note_state(number);
+    }
+
+    /// What was synced is safe as soon as the name of its file is.
+    fn note_safe(&mut self, number: usize, receipts: Option<Vec<Receipt>>, now: Instant) {
+        let Some(receipts) = receipts.filter(|receipts| !receipts.is_empty()) else { return };
+        let Some(file) = self.files.get(number) else { return };
+        if let Some(deadline) = self.folders_unsynced.get_mut(&file.folder) {
+            *deadline = now.min(*deadline);
+        }
+        self.settling.entry(file.folder.clone()).or_default().extend(receipts);
     }
 
     /// A line is only safe when the name of its file is. Many files share a
@@ -528,20 +622,27 @@ impl Rounds {
     fn sync_folders(&mut self, now: Instant) {
         let due = self.folders_unsynced.iter().filter(|&(_, &deadline)| deadline <= now);
         for folder in due.map(|(folder, _)| folder.clone()).collect::<Vec<_>>() {
-            self.sync_folder(&folder);
+            self.sync_folder(&folder, now);
+        }
+        let unsynced = &self.folders_unsynced;
+        for (_, receipts) in self.settling.extract_if(|folder, _| !unsynced.contains_key(folder)) {
+            receipts.into_iter().for_each(Receipt::settle);
         }
     }
 
-    fn sync_folder(&mut self, folder: &str) {
-        self.folders_unsynced.remove(folder);
-        if let Err(error) = self.around.disk.sync_folder(folder) {
-            self.around.stats.add(Counter::SyncFailures, 1);
-            error!(
-                "cannot sync {}: {error}; names that were given in the last moments may be lost \
-                 with the power; {}",
-                self.around.disk.path().join(folder).display(),
-                disk::remedy(&error)
-            );
+    fn sync_folder(&mut self, folder: &str, now: Instant) {
+        match self.around.disk.sync_folder(folder) {
+            Ok(()) => _ = self.folders_unsynced.remove(folder),
+            Err(error) => {
+                self.folders_unsynced.insert(folder.into(), now + SYNC_RETRY);
+                self.around.stats.add(Counter::SyncFailures, 1);
+                error!(
+                    "cannot sync {}: {error}; names that were given in the last moments may be \
+                     lost with the power; {}",
+                    self.around.disk.path().join(folder).display(),
+                    disk::remedy(&error)
+                );
+            }
         }
     }
 
@@ -581,8 +682,10 @@ impl Rounds {
             // Of a parcel that was cut short, the front is in the file.
             let ahead = file.messages_ahead();
             self.around.stats.add(Counter::Lines, ahead);
-            let lost =
-                file.parcels.iter().map(|parcel| parcel.section.messages).sum::<u64>() - ahead;
+            // Who numbers his messages has them still.
+            let unnumbered = file.parcels.iter().filter(|parcel| parcel.section.receipt.is_none());
+            let lost = unnumbered.map(|parcel| parcel.section.messages).sum::<u64>();
+            let lost = lost.saturating_sub(ahead);
             if lost > 0 {
                 error!(
                     "{lost} messages for {}/{} are lost: the file could not be written until the end",
@@ -599,6 +702,7 @@ impl Rounds {
         }
         self.sync_folders(now + self.settings.unsynced_time_max);
         self.around.retirement.end();
+        self.journal.snapshot_if_any(self.around.clock.now());
         messages_lost
     }
 
@@ -638,7 +742,7 @@ impl Rounds {
         let retry = file.trouble.as_ref().map(|trouble| trouble.retry_at).filter(|_| waits);
         let deadline = file.unsynced_since.map(|since| since + self.settings.unsynced_time_max);
         put(&mut self.ready, waits && retry.is_none());
-        put(&mut self.full, file.messages_unsynced >= u64::from(file.facility.flush_every));
+        put(&mut self.full, file.has_to_be_synced());
         let before = std::mem::replace(&mut file.listed, Listed { retry, deadline });
         for (list, before, after) in [
             (&mut self.retries, before.retry, retry),

@@ -17,6 +17,7 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::held::Held;
+use super::journal::Journal;
 use super::log_file::Parcel;
 use super::retire::Retirement;
 use super::rounds::{Rounds, Shelf};
@@ -152,6 +153,7 @@ pub fn start(
     clock: Clock,
     stats: Arc<Stats>,
     bell: Arc<Bell>,
+    journal: Journal,
 ) -> io::Result<(Handover, Writing)> {
     let (orders, inbox) = mpsc::channel();
     let spares = Arc::new(Spares::default());
@@ -159,8 +161,9 @@ pub fn start(
     let for_alarm = orders.clone();
     let alarm = Alarm::start(move || for_alarm.send(Order::Look).is_ok())?;
     let held = Arc::new(Held::default());
-    let retirement = Retirement::beside(Arc::clone(&stats))?;
-    let shelf = Shelf { retirement, spares: Arc::clone(&spares), held: Arc::clone(&held) };
+    let retirement = Retirement::beside(Arc::clone(&stats), Arc::clone(&disk))?;
+    let (spares_here, held_here) = (Arc::clone(&spares), Arc::clone(&held));
+    let shelf = Shelf { retirement, spares: spares_here, held: held_here, journal };
     let rounds = Rounds::new(disk, settings, clock, stats, shelf, bell);
     let writer = Writer { inbox, rounds, stop: Arc::clone(&stop), alarm: alarm.clone() };
     let (here, gone) = oneshot::channel::<()>();
@@ -278,9 +281,11 @@ mod tests {
         let stats = Arc::new(Stats::new());
         let table = config::read_facilities(CONF.as_bytes(), Path::new("facilities.conf")).unwrap();
         let (table, bell) = (Arc::new(table), Arc::new(Bell::default()));
+        let clock = Clock::system();
+        let (journal, _) = Journal::open(Arc::clone(&disk), 10, clock.now()).unwrap();
+        let for_writer = Arc::clone(&table);
         let (handover, writing) =
-            start(disk, settings, Arc::clone(&table), Clock::system(), Arc::clone(&stats), bell)
-                .unwrap();
+            start(disk, settings, for_writer, clock, Arc::clone(&stats), bell, journal).unwrap();
         Desk { folder, table, stats, handover, writing }
     }
 

@@ -15,7 +15,7 @@ use crate::disk::Disk;
 
 /// Names that are tried before giving up: somebody else would have to make
 /// segments of this file in the same microseconds.
-const ATTEMPTS_MAX: usize = 1000;
+pub(in crate::pipeline) const ATTEMPTS_MAX: usize = 1000;
 
 /// The newest segment of every file that has any: a new one is named later,
 /// so that the order of names is that of the lines, whatever the clock does.

@@ -1,0 +1,471 @@
+//! Remembers of every client which of its messages are safe.
+//! A client and what it holds -> a session; numbers that are settled -> its acknowledgement.
+//! Invariant: a number that has been taken once is not taken again, whoever sends it.
+//! Leaves out: keeping that through a stop (`journal`), and what is sent over the wire.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, OwnedMutexGuard};
+
+use super::numbers::{Numbers, Run};
+
+/// Length of a client's id, in bytes.
+pub const CLIENT_ID_BYTES: usize = 16;
+
+/// Which client: its application, and the id that it has made up.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The application.
+    pub app: Box<str>,
+    /// The id.
+    pub id: [u8; CLIENT_ID_BYTES],
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.app)?;
+        self.id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// All clients that are remembered.
+#[derive(Debug)]
+pub struct Clients {
+    clients_max: usize,
+    clients: Mutex<HashMap<Key, Arc<Client>>>,
+    /// Messages whose way to the disk has begun and that are not settled.
+    under_way: Arc<AtomicU64>,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    key: Key,
+    state: Mutex<State>,
+    /// Held while a session hands lines over: the next one begins behind them.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Told when something is settled, or a newer session begins.
+    changed: Notify,
+    under_way: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct State {
+    settled: Numbers,
+    /// The last number that was taken: it is settled, or on its way.
+    taken: u64,
+    /// The number of the session that may bring more.
+    session: u64,
+    sessions_open: u64,
+    seen_at: Timestamp,
+}
+
+/// What was remembered of a client through a stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Which one.
+    pub key: Key,
+    /// What was safe.
+    pub settled: Numbers,
+    /// When it was seen last.
+    pub seen_at: Timestamp,
+}
+
+/// There are as many clients as may be, and all are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{clients} clients are remembered and connected; raise [main] max_clients")]
+pub struct TooMany {
+    /// How many.
+    pub clients: usize,
+}
+
+/// A newer connection of the same client has taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a newer connection of the same client has taken over")]
+pub struct Evicted;
+
+/// A client that is connected. The newest session of a client counts.
+#[derive(Debug)]
+pub struct Session {
+    client: Arc<Client>,
+    number: u64,
+}
+
+/// The messages of one client in some lines, in their order.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    client: Arc<Client>,
+    runs: Vec<Run>,
+}
+
+impl Clients {
+    /// As they are remembered.
+    pub fn new(clients_max: usize, remembered: Vec<Remembered>) -> Clients {
+        let under_way = Arc::new(AtomicU64::new(0));
+        let clients = remembered
+            .into_iter()
+            .map(|Remembered { key, settled, seen_at }| {
+                let client = Client::new(key.clone(), settled, seen_at, &under_way);
+                (key, Arc::new(client))
+            })
+            .collect();
+        Clients { clients_max, clients: Mutex::new(clients), under_way }
+    }
+
+    /// Begins a session. All numbers below `first_held` are settled: the
+    /// client would hold them otherwise. Waits until an older session has
+    /// handed over what it was about to.
+    ///
+    /// # Errors
+    /// When there is no room for one more client.
+    pub async fn begin(
+        &self,
+        key: Key,
+        first_held: u64,
+        now: Timestamp,
+    ) -> Result<Session, TooMany> {
+        let client = self.client(key, now)?;
+        let _turn = Arc::clone(&client.turn).lock_owned().await;
+        let number = {
+            let mut state = client.state();
+            state.settled.raise(first_held.saturating_sub(1));
+            state.taken = state.taken.max(state.settled.last());
+            state.seen_at = now;
+            state.session += 1;
+            state.sessions_open += 1;
+            state.session
+        };
+        client.changed.notify_waiters();
+        Ok(Session { client, number })
+    }
+
+    /// Forgets a client that has nothing left and will not come back.
+    pub fn forget(&self, session: &Session) {
+        let client = &session.client;
+        let mut clients = self.clients();
+        let state = client.state();
+        let is_done = state.settled.last() == state.taken && state.session == session.number;
+        if is_done && clients.get(&client.key).is_some_and(|found| Arc::ptr_eq(found, client)) {
+            clients.remove(&client.key);
+        }
+    }
+
+    /// What has to be remembered; clients that were not seen since `oldest`
+    /// are forgotten.
+    pub(super) fn remembered(&self, oldest: Timestamp) -> Vec<Remembered> {
+        let mut clients = self.clients();
+        clients.retain(|_, client| {
+            let state = client.state();
+            state.sessions_open > 0 || state.seen_at >= oldest
+        });
+        let remembered = |(key, client): (&Key, &Arc<Client>)| {
+            let state = client.state();
+            Remembered { key: key.clone(), settled: state.settled.clone(), seen_at: state.seen_at }
+        };
+        clients.iter().map(remembered).collect()
+    }
+
+    /// How many messages are on their way to the disk and not settled.
+    pub(super) fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// One that is known, or room for it.
+    fn client(&self, key: Key, now: Timestamp) -> Result<Arc<Client>, TooMany> {
+        let mut clients = self.clients();
+        if let Some(client) = clients.get(&key) {
+            // Or it could be forgotten before its session begins.
+            client.state().seen_at = now;
+            return Ok(Arc::clone(client));
+        }
+        if clients.len() >= self.clients_max {
+            // Mostly programs that ran once: the one unseen for the longest
+            // time is the least likely to come back.
+            let gone = |(key, client): (&Key, &Arc<Client>)| {
+                let state = client.state();
+                (state.sessions_open == 0).then(|| (state.seen_at, key.clone()))
+            };
+            let oldest = clients.iter().filter_map(gone).min();
+            let Some((_, oldest)) = oldest else {
+                return Err(TooMany { clients: clients.len() });
+            };
+            clients.remove(&oldest);
+        }
+        let client = Client::new(key.clone(), Numbers::default(), now, &self.under_way);
+        let client = Arc::new(client);
+        clients.insert(key, Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<Key, Arc<Client>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    fn new(key: Key, settled: Numbers, seen_at: Timestamp, under_way: &Arc<AtomicU64>) -> Client {
+        let taken = settled.last();
+        Client {
+            key,
+            state: Mutex::new(State { settled, taken, session: 0, sessions_open: 0, seen_at }),
+            turn: Arc::default(),
+            changed: Notify::new(),
+            under_way: Arc::clone(under_way),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// All numbers up to this one are safe.
+    pub fn durable(&self) -> u64 {
+        self.client.state().settled.last()
+    }
+
+    /// Behind this number something new begins.
+    pub fn taken(&self) -> u64 {
+        self.client.state().taken
+    }
+
+    /// Has this number not been settled by an earlier process? Of those behind
+    /// [`Session::taken`].
+    pub fn is_new(&self, number: u64) -> bool {
+        !self.client.state().settled.contains(number)
+    }
+
+    /// A receipt for lines to come.
+    pub fn receipt(&self) -> Receipt {
+        Receipt { client: Arc::clone(&self.client), runs: Vec::new() }
+    }
+
+    /// From now on all up to `number` is taken. Until the guard is dropped, no
+    /// other session begins: what was taken is to be handed over first.
+    ///
+    /// # Errors
+    /// When another session has begun; nothing was taken then.
+    pub async fn take(&self, number: u64) -> Result<OwnedMutexGuard<()>, Evicted> {
+        let turn = Arc::clone(&self.client.turn).lock_owned().await;
+        let mut state = self.client.state();
+        if state.session != self.number {
+            return Err(Evicted);
+        }
+        state.taken = state.taken.max(number);
+        drop(state);
+        Ok(turn)
+    }
+
+    /// Messages that were refused: nothing more will become of them.
+    pub fn settle(&self, run: Run) {
+        self.client.settle(&[run]);
+    }
+
+    /// Waits until more than `number` is safe; returns how much.
+    ///
+    /// # Errors
+    /// When another session has begun.
+    pub async fn more_durable_than(&self, number: u64) -> Result<u64, Evicted> {
+        loop {
+            let changed = self.client.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let state = self.client.state();
+                if state.session != self.number {
+                    return Err(Evicted);
+                }
+                if state.settled.last() > number {
+                    return Ok(state.settled.last());
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Which client it is, for messages.
+    pub fn key(&self) -> &Key {
+        &self.client.key
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.client.state().sessions_open -= 1;
+    }
+}
+
+impl Client {
+    fn settle(&self, runs: &[Run]) {
+        let mut state = self.state();
+        let before = state.settled.last();
+        runs.iter().for_each(|&run| state.settled.add(run));
+        let is_more = state.settled.last() > before;
+        drop(state);
+        if is_more {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Receipt {
+    /// Whose it is.
+    pub(super) fn key(&self) -> &Key {
+        &self.client.key
+    }
+
+    /// Which messages, in the order of their lines.
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// One more message.
+    pub(super) fn add(&mut self, number: u64) {
+        match self.runs.last_mut() {
+            Some((first, count)) if first.saturating_add(*count) == number => *count += 1,
+            _ => self.runs.push((number, 1)),
+        }
+    }
+
+    /// The part for so many messages at the front.
+    pub(super) fn front(&self, messages: u64) -> Receipt {
+        let mut left = messages;
+        let runs = self.runs.iter().map_while(|&(first, count)| {
+            let count = count.min(left);
+            left -= count;
+            (count > 0).then_some((first, count))
+        });
+        Receipt { client: Arc::clone(&self.client), runs: runs.collect() }
+    }
+
+    /// Takes the part for so many messages off the front.
+    pub(super) fn take_front(&mut self, messages: u64) -> Receipt {
+        let front = self.front(messages);
+        let mut left = messages;
+        self.runs.retain_mut(|(first, count)| {
+            let taken = left.min(*count);
+            left -= taken;
+            *first += taken;
+            *count -= taken;
+            *count > 0
+        });
+        front
+    }
+
+    /// How many messages it is for.
+    pub(super) fn messages(&self) -> u64 {
+        self.runs.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Their way to the disk begins.
+    pub(super) fn set_out(&self) {
+        self.client.under_way.fetch_add(self.messages(), Ordering::AcqRel);
+    }
+
+    /// They did not get there, and wait again.
+    pub(super) fn turn_back(&self) {
+        self.client.under_way.fetch_sub(self.messages(), Ordering::AcqRel);
+    }
+
+    /// They are safe.
+    pub(super) fn settle(self) {
+        self.client.settle(&self.runs);
+        self.turn_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: u8) -> Key {
+        Key { app: "app".into(), id: [id; CLIENT_ID_BYTES] }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_session_goes_on_behind_what_was_taken_and_an_older_one_takes_no_more() {
+        let clients = Clients::new(10, Vec::new());
+        let first = clients.begin(key(1), 1, at(0)).await.unwrap();
+        drop(first.take(7).await.unwrap());
+        let mut receipt = first.receipt();
+        (1..=5).for_each(|number| receipt.add(number));
+        receipt.set_out();
+        let second = clients.begin(key(1), 3, at(1)).await.unwrap();
+        assert_eq!((second.durable(), second.taken()), (2, 7));
+        assert_eq!(first.take(8).await.map(drop), Err(Evicted));
+        assert_eq!(first.more_durable_than(0).await, Err(Evicted));
+        // What it brought is settled all the same.
+        assert_eq!(clients.under_way(), 5);
+        receipt.settle();
+        assert_eq!(second.more_durable_than(2).await, Ok(5));
+        assert_eq!(clients.under_way(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_safety_hears_of_it_from_another_thread() {
+        let clients = Clients::new(10, Vec::new());
+        let session = Arc::new(clients.begin(key(1), 1, at(0)).await.unwrap());
+        let waiting = tokio::spawn({
+            let session = Arc::clone(&session);
+            async move { session.more_durable_than(0).await }
+        });
+        session.settle((2, 1));
+        session.settle((1, 1));
+        assert_eq!(waiting.await.unwrap(), Ok(2));
+    }
+
+    #[tokio::test]
+    async fn clients_are_bounded_and_those_that_are_connected_stay() {
+        let clients = Clients::new(2, Vec::new());
+        let one = clients.begin(key(1), 1, at(1)).await.unwrap();
+        drop(clients.begin(key(2), 1, at(2)).await.unwrap());
+        let three = clients.begin(key(3), 1, at(3)).await.unwrap();
+        assert_eq!(clients.begin(key(4), 1, at(4)).await.unwrap_err(), TooMany { clients: 2 });
+        let mut known: Vec<Key> = clients.remembered(at(0)).into_iter().map(|r| r.key).collect();
+        known.sort();
+        assert_eq!(known, [key(1), key(3)]);
+        drop((one, three));
+        // Unseen for too long.
+        assert_eq!(clients.remembered(at(2)).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_done_is_forgotten_and_one_that_is_not_is_kept() {
+        let clients = Clients::new(10, Vec::new());
+        let session = clients.begin(key(1), 1, at(1)).await.unwrap();
+        drop(session.take(1).await.unwrap());
+        clients.forget(&session);
+        assert_eq!(clients.remembered(at(0)).len(), 1);
+        session.settle((1, 1));
+        clients.forget(&session);
+        assert!(clients.remembered(at(0)).is_empty());
+    }
+
+    #[test]
+    fn a_receipt_can_be_parted_where_a_file_turns() {
+        let clients = Clients::new(1, Vec::new());
+        let client = clients.client(key(1), at(0)).unwrap();
+        let mut receipt = Receipt { client, runs: Vec::new() };
+        [1, 2, 5, 6, 9].into_iter().for_each(|number| receipt.add(number));
+        assert_eq!(receipt.runs(), [(1, 2), (5, 2), (9, 1)]);
+        assert_eq!(receipt.front(3).runs(), [(1, 2), (5, 1)]);
+        assert_eq!(receipt.take_front(3).runs(), [(1, 2), (5, 1)]);
+        assert_eq!(receipt.runs(), [(6, 1), (9, 1)]);
+        assert_eq!(receipt.messages(), 2);
+    }
+}
