@@ -20,7 +20,7 @@ pub mod raw;
 pub mod value;
 
 pub use checked::{Config, Overrides};
-pub use facility::{Facility, Table};
+pub use facility::{Facility, LineFormat, Secret, Table};
 pub use problem::{Kind, Problem};
 
 use checked::Places;
@@ -63,6 +63,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Problem>> 
     let config = checked::read(&raw, places, overrides, &mut problems, &mut warnings);
     match (load_facilities(&config.main.facilities_config), problems.into_vec()) {
         (Ok(table), problems) if problems.is_empty() => {
+            out_of_reach(&table, &config)?;
             let mut warnings = warnings.into_vec();
             warnings.extend_from_slice(table.warnings());
             Ok(Loaded { config, table, warnings, raw })
@@ -85,6 +86,27 @@ pub fn load_facilities(path: &Path) -> Result<Table, Vec<Problem>> {
         Some(text) => read_facilities(&text, path),
         None => Err(problems.into_vec()),
     }
+}
+
+/// Looks whether what facilities require of senders can be had at the
+/// addresses of `config`.
+///
+/// # Errors
+/// Where it cannot.
+pub fn out_of_reach(table: &Table, config: &Config) -> Result<(), Vec<Problem>> {
+    let mut problems = Problems::of(table.file());
+    if !config.server.listen.iter().any(|listen| listen.tls) {
+        // What is inherited is told once: it has one line.
+        for facility in table.iter().filter(|facility| facility.require.tls) {
+            let message = "require: tls, but loghogd.conf has no address for TLS, \
+                           so every message would be refused";
+            let remedy = "give [server] listen_ipv4_ssl or listen_ipv6_ssl an address and \
+                          restart loghogd, or leave tls out";
+            let line = facility.origins.require.line();
+            problems.add(line, Kind::OutOfReach, message, remedy);
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.into_vec()) }
 }
 
 /// Reads the text of `loghogd.conf`; `file` is its path. Gives warnings

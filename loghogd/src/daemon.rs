@@ -258,7 +258,10 @@ impl Running<'_> {
         if let Err(error) = self.own_log.reopen() {
             error!("cannot open the own log anew: {error}; the old file stays in use");
         }
-        match config::load(&self.args.config, &self.args.overrides) {
+        // New addresses need a restart, so what counts are those that are open.
+        let loaded = config::load(&self.args.config, &self.args.overrides)
+            .and_then(|loaded| config::out_of_reach(&loaded.table, self.config).map(|()| loaded));
+        match loaded {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
                     warn!("{warning}");

@@ -2,7 +2,7 @@
 //! people get them wrong; and the questions about them, by the real program.
 
 use loghogd::config::checked::{Family, Format, MinFree, When};
-use loghogd::config::facility::{Origin, Table};
+use loghogd::config::facility::{LineFormat, Origin, Table};
 use loghogd::config::{self, Config, Kind, Overrides, Problem};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -282,6 +282,54 @@ fn what_is_deleted_is_inherited_and_can_be_switched_off() {
 }
 
 #[test]
+fn what_is_required_and_the_format_are_inherited_and_can_be_switched_off() {
+    let section = "rotate = daily\nbackup_count = 1\n";
+    let table = facilities(&format!(
+        "[a]\n{section}require = v2, tls\nformat = json\n\
+         [a:web]\n{section}\
+         [a:old]\n{section}require =\nformat = text\n[b]\n{section}",
+    ))
+    .unwrap();
+    for (app, module, v2, tls, format) in [
+        ("a", "", true, true, LineFormat::Json),
+        ("a", "web.requests", true, true, LineFormat::Json),
+        ("a", "old", false, false, LineFormat::Text),
+        ("b", "", false, false, LineFormat::Text),
+    ] {
+        let facility = table.find(app, module).unwrap();
+        let require = facility.require;
+        assert_eq!((require.v2, require.tls, facility.format), (v2, tls, format), "{app}:{module}");
+    }
+    let origins = table.find("a", "web").unwrap().origins;
+    let inherited = (Origin::Root { line: 4 }, Origin::Root { line: 5 });
+    assert_eq!((origins.require, origins.format), inherited);
+    let bad = facilities(&format!("[a]\n{section}require = ssl\nformat = xml\n")).unwrap_err();
+    let told: Vec<_> = bad.iter().map(|problem| (problem.line, problem.kind)).collect();
+    assert_eq!(told, [(Some(4), Kind::BadValue), (Some(5), Kind::BadValue)]);
+    // Nobody switches protection off by a comment in the wrong place.
+    let swallowed = facilities(&format!("[a]\n{section}require = ;tls\n")).unwrap_err();
+    assert_eq!((swallowed[0].line, swallowed[0].kind), (Some(4), Kind::BadValue));
+}
+
+#[test]
+fn tls_can_be_required_only_where_somebody_listens_for_it() {
+    let section = "rotate = daily\nbackup_count = 1\n";
+    let facilities =
+        format!("[a]\n{section}require = v2, tls\n[a:web]\n{section}[b]\n{section}require = tls\n");
+    let load = |config| {
+        let asked = Asked::new(config, &facilities);
+        config::load(&asked.path("loghogd.conf"), &Overrides::default())
+    };
+    let tls = "[server]\nlisten_ipv4_ssl = 127.0.0.1\npemfile = s.pem\ncacert = c.pem\n";
+    assert!(load(tls).is_ok());
+    let problems = load("").unwrap_err();
+    let told: Vec<_> = problems.iter().map(|problem| (problem.line, problem.kind)).collect();
+    assert_eq!(told, [(Some(4), Kind::OutOfReach), (Some(11), Kind::OutOfReach)], "once a line");
+    assert!(problems[0].file.ends_with("facilities.conf"));
+    assert!(problems[0].remedy.contains("listen_ipv4_ssl"));
+}
+
+#[test]
 fn room_to_keep_free_is_a_size_or_a_percentage() {
     let tenths = |tenths| Some(MinFree::Percent { tenths });
     for (text, min_free) in [
@@ -452,7 +500,7 @@ fn explain_tells_file_options_and_origins_but_no_secret() {
     let asked = Asked::new(
         "[main]\nlogdir = /var/log/there\n",
         "[a]\nrotate = daily\nbackup_count = 14\nsecret = hush\nfile_per_host = yes\n\
-         max_age = 30d\n\
+         max_age = 30d\nrequire = v2\nformat = json\n\
          [a:web]\nrotate = */5 *  * * *\nbackup_count = 3\nmax_total_size = 0\n",
     );
     let output = asked.ask(&["explain", "a", "web.requests", "--host", "h/1"]);
@@ -461,7 +509,7 @@ fn explain_tells_file_options_and_origins_but_no_secret() {
         "a/h%2F1-web.log",
         "below /var/log/there",
         "*/5 * * * *",
-        "facilities.conf:8",
+        "facilities.conf:10",
         "inherited from [a]",
         "30 days",
         "0 (off)",
@@ -473,7 +521,8 @@ fn explain_tells_file_options_and_origins_but_no_secret() {
     let output = asked.ask(&["--json", "explain", "a"]);
     let expected = "{\"app\":\"a\",\"module\":\"root\",\"file\":\"a/{host}-root.log\",\
                     \"rotate\":\"0 0 * * *\",\"backup_count\":14,\"max_size\":null,\
-                    \"max_age\":2592000,\"max_total_size\":null,\"flush_every\":1,\"file_per_host\":true,\"signed\":true}\n";
+                    \"max_age\":2592000,\"max_total_size\":null,\"flush_every\":1,\"file_per_host\":true,\"signed\":true,\
+                    \"require\":[\"v2\"],\"format\":\"json\"}\n";
     assert_eq!(out(&output), expected);
 }
 

@@ -4,9 +4,14 @@
 //! Leaves out: checking a signature, opening a file.
 
 mod collide;
+mod options;
 mod read;
+mod require;
+mod secret;
 
 pub use read::read;
+pub use require::Require;
+pub use secret::Secret;
 
 use super::name;
 use super::problem::Problem;
@@ -47,8 +52,14 @@ pub struct Facility {
     pub flush_every: u32,
     /// One file for each host.
     pub file_per_host: bool,
-    /// Checks signatures; none when messages need no signature.
+    /// What senders have to know; none when anybody may log.
+    pub secret: Option<Secret>,
+    /// Checks v1 signatures with it; there if a secret is.
     pub key: Option<Key>,
+    /// How messages have to come.
+    pub require: Require,
+    /// How they look in the file.
+    pub format: LineFormat,
     /// Where the values came from.
     pub origins: Origins,
     /// The live file relative to the log directory, such as `my-app/web.log`;
@@ -71,6 +82,28 @@ impl Facility {
     /// included, in bytes. Beyond it the oldest closed segments are deleted.
     pub fn total_bytes_max(&self) -> Option<NonZeroU64> {
         self.max_total_size_bytes.and_then(NonZeroU64::new)
+    }
+}
+
+/// How messages look in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// Stamp, host and body, for people (`persist::line`).
+    Text,
+    /// One JSON object a line, with all that was sent (`persist::json`).
+    Json,
+}
+
+impl LineFormat {
+    /// All of them.
+    pub const ALL: [LineFormat; 2] = [LineFormat::Text, LineFormat::Json];
+
+    /// As the option `format` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LineFormat::Text => "text",
+            LineFormat::Json => "json",
+        }
     }
 }
 
@@ -102,8 +135,12 @@ pub struct Origins {
     pub flush_every: Origin,
     /// Of [`Facility::file_per_host`].
     pub file_per_host: Origin,
-    /// Of [`Facility::key`].
+    /// Of [`Facility::secret`].
     pub secret: Origin,
+    /// Of [`Facility::require`].
+    pub require: Origin,
+    /// Of [`Facility::format`].
+    pub format: Origin,
 }
 
 /// Where one value came from. Lines count from 1.

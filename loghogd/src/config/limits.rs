@@ -11,7 +11,7 @@ pub const SECTIONS_MAX: usize = 65_536;
 
 /// Most options in one file: every option of every facility, and some.
 /// The file is refused beyond it.
-pub const OPTIONS_MAX: usize = 10 * SECTIONS_MAX;
+pub const OPTIONS_MAX: usize = 12 * SECTIONS_MAX;
 
 /// Most problems told at once. More are counted, not listed: nobody reads
 /// them, and a file of another format has one a line.

@@ -55,6 +55,8 @@ pub enum Kind {
     NoRoot,
     /// Two facilities could write to one file.
     Collision,
+    /// Nobody could meet what a facility requires.
+    OutOfReach,
     /// The file cannot be read.
     Unreadable,
     /// The file is beyond a limit.

@@ -27,6 +27,8 @@ struct Answer<'a> {
     flush_every: u32,
     file_per_host: bool,
     signed: bool,
+    require: Vec<&'static str>,
+    format: &'static str,
 }
 
 /// Says which facility takes a message.
@@ -99,7 +101,9 @@ fn answer<'a>(facility: &'a Facility, file: &'a str) -> Answer<'a> {
         max_total_size: facility.max_total_size_bytes,
         flush_every: facility.flush_every,
         file_per_host: facility.file_per_host,
-        signed: facility.key.is_some(),
+        signed: facility.secret.is_some(),
+        require: facility.require.names().collect(),
+        format: facility.format.name(),
     }
 }
 
@@ -145,7 +149,9 @@ fn in_words(facility: &Facility, file: &str, table: &Table, logdir: &Path) -> St
         ("max_total_size", size(facility.max_total_size_bytes), from(origins.max_total_size)),
         ("flush_every", facility.flush_every.to_string(), from(origins.flush_every)),
         ("file_per_host", yes_or_no(facility.file_per_host), from(origins.file_per_host)),
-        ("signed", yes_or_no(facility.key.is_some()), from(origins.secret)),
+        ("signed", yes_or_no(facility.secret.is_some()), from(origins.secret)),
+        ("require", facility.require.to_string(), from(origins.require)),
+        ("format", facility.format.name().to_owned(), from(origins.format)),
     ];
     let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or_default();
     let lines =

@@ -46,7 +46,7 @@ pub(super) fn missing(loaded: &Loaded, file: &Path) -> Vec<Problem> {
 /// Warns when everybody on this machine can read the secrets.
 pub(super) fn exposed(loaded: &Loaded) -> Option<Problem> {
     let file = loaded.table.file();
-    let signed = loaded.table.iter().any(|facility| facility.key.is_some());
+    let signed = loaded.table.iter().any(|facility| facility.secret.is_some());
     let mode = file.metadata().ok()?.permissions().mode();
     (signed && mode & 0o004 != 0).then(|| Problem {
         file: file.to_owned(),

@@ -9,11 +9,12 @@
 //! neither they nor `[DEFAULT]` give it.
 
 use super::collide::collisions;
-use super::{Facility, Origin, Origins, ROOT, Rotate, Table};
+use super::options::{bytes, format, max_age, positive, require, rotation, secret, yes_or_no};
+use super::{Facility, LineFormat, Origin, Origins, ROOT, Require, Rotate, Secret, Table};
 use crate::config::name;
 use crate::config::problem::{Kind, Problems, shown};
-use crate::config::raw::{Found, Raw, Section, on_one_line};
-use crate::config::value::{self, Refused};
+use crate::config::raw::{Found, Raw, Section};
+use crate::config::value::Refused;
 use crate::pipeline::persist::path::LIVE_SUFFIX;
 use crate::pipeline::rotate::schedule::Schedule;
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use wire::signature::Key;
 
 /// The options of a facility.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 10] = [
     "rotate",
     "backup_count",
     "max_size",
@@ -30,6 +31,8 @@ const OPTIONS: [&str; 8] = [
     "flush_every",
     "file_per_host",
     "secret",
+    "require",
+    "format",
 ];
 
 /// A value and where it came from.
@@ -38,7 +41,9 @@ type Sourced<T> = (T, Origin);
 /// What a root facility hands down to its modules.
 #[derive(Clone)]
 struct Inheritance {
-    secret: Sourced<Option<Key>>,
+    secret: Sourced<Option<Secret>>,
+    require: Sourced<Require>,
+    format: Sourced<LineFormat>,
     max_size: Sourced<Option<u64>>,
     max_age: Sourced<Option<Duration>>,
     max_total_size: Sourced<Option<u64>>,
@@ -50,6 +55,8 @@ impl Default for Inheritance {
     fn default() -> Inheritance {
         Inheritance {
             secret: (None, Origin::BuiltIn),
+            require: (Require::default(), Origin::BuiltIn),
+            format: (LineFormat::Text, Origin::BuiltIn),
             max_size: (None, Origin::BuiltIn),
             max_age: (None, Origin::BuiltIn),
             max_total_size: (None, Origin::BuiltIn),
@@ -140,15 +147,13 @@ impl<'a> Reader<'a> {
         let root = root.cloned().unwrap_or_default();
         let inheritance = Inheritance {
             secret: self.optional(section, "secret", root.secret, secret),
+            require: self.optional(section, "require", root.require, require),
+            format: self.optional(section, "format", root.format, format),
             max_size: self.optional(section, "max_size", root.max_size, bytes),
-            max_age: self.optional(section, "max_age", root.max_age, |found| {
-                value::age(&found.entry.value).map(Some)
-            }),
+            max_age: self.optional(section, "max_age", root.max_age, max_age),
             max_total_size: self.optional(section, "max_total_size", root.max_total_size, bytes),
             flush_every: self.optional(section, "flush_every", root.flush_every, positive),
-            file_per_host: self.optional(section, "file_per_host", root.file_per_host, |found| {
-                value::yes_or_no(&found.entry.value)
-            }),
+            file_per_host: self.optional(section, "file_per_host", root.file_per_host, yes_or_no),
         };
         let sound = self.fits(section, module, &inheritance, rotate.as_ref());
         let facility = match (rotate, backup_count) {
@@ -323,51 +328,6 @@ fn split(section: &Section) -> (&str, &str) {
     (app.trim_end(), module.trim_start())
 }
 
-fn rotation(
-    found: Found<'_>,
-    schedules: &mut HashMap<String, Schedule>,
-) -> Result<Rotate, Refused> {
-    let expression = on_one_line(&found.entry.value);
-    if expression.trim() == "size" {
-        return Ok(Rotate::Size);
-    }
-    if let Some(schedule) = schedules.get(&*expression) {
-        return Ok(Rotate::Schedule(schedule.clone()));
-    }
-    let schedule = Schedule::parse(&expression).map_err(|error| Refused {
-        kind: Kind::BadSchedule,
-        message: error.to_string(),
-        remedy: "write hourly, daily, weekly, monthly, yearly, size, \
-                 or minute, hour, day, month and weekday such as: 30 4 * * 1-5"
-            .to_owned(),
-    })?;
-    schedules.insert(expression.into_owned(), schedule.clone());
-    Ok(Rotate::Schedule(schedule))
-}
-
-fn positive(found: Found<'_>) -> Result<u32, Refused> {
-    let count = value::count(&found.entry.value, 1..=u64::from(u32::MAX))?;
-    // Within the range of u32, as just checked.
-    Ok(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn bytes(found: Found<'_>) -> Result<Option<u64>, Refused> {
-    value::size(&found.entry.value, 0..=u64::MAX).map(Some)
-}
-
-/// The key of a secret; none when it is empty.
-fn secret(found: Found<'_>) -> Result<Option<Key>, Refused> {
-    if found.entry.commented_out {
-        return Err(Refused::new(
-            "all of the value is a comment, because `;` follows white space",
-            "choose a secret that does not begin with `;`; \
-             to switch signing off, write `secret =` and nothing else",
-        ));
-    }
-    let secret = found.entry.value.as_bytes();
-    Ok((!secret.is_empty()).then(|| Key::new(secret)))
-}
-
 fn build(
     section_line: u32,
     app: &str,
@@ -376,6 +336,7 @@ fn build(
     backup_count: Sourced<u32>,
     inheritance: &Inheritance,
 ) -> Facility {
+    let secret = inheritance.secret.0.clone();
     Facility {
         app: app.into(),
         module: module.into(),
@@ -386,7 +347,10 @@ fn build(
         max_total_size_bytes: inheritance.max_total_size.0,
         flush_every: inheritance.flush_every.0,
         file_per_host: inheritance.file_per_host.0,
-        key: inheritance.secret.0.clone(),
+        key: secret.as_ref().map(|secret| Key::new(secret.bytes())),
+        secret,
+        require: inheritance.require.0,
+        format: inheritance.format.0,
         origins: Origins {
             section_line,
             rotate: rotate.1,
@@ -397,6 +361,8 @@ fn build(
             flush_every: inheritance.flush_every.1,
             file_per_host: inheritance.file_per_host.1,
             secret: inheritance.secret.1,
+            require: inheritance.require.1,
+            format: inheritance.format.1,
         },
         live_path: format!("{app}/{module}{LIVE_SUFFIX}").into(),
     }
