@@ -69,6 +69,7 @@ use tracing::debug;
 
 use self::accept::Stream;
 use self::accept::udp::{Drops, Mailbag};
+use self::gate::{Protocol, Way};
 use self::lane::{Done, Lane, Lanes, Pause, Taken, Works};
 use self::pending::Pending;
 use self::persist::held::Hold;
@@ -314,10 +315,11 @@ impl Road {
     async fn carry(&self, works: &mut Works, chunk: &[u8], peer: &Peer, seat: &Seat) -> Carried {
         works.follow(&self.shared.table.load());
         let stamp = self.shared.clock.stamp();
+        let way = Way { protocol: Protocol::V1, tls: peer.transport == Transport::Tls };
         let mut carried = Carried { bytes: 0, bombs: 0, pause: Pause::More };
         loop {
             let rest = chunk.get(carried.bytes..).unwrap_or_default();
-            let (bytes, pause) = works.carry(rest, &stamp, self.shared.frame_bytes_max);
+            let (bytes, pause) = works.carry(rest, &stamp, way, self.shared.frame_bytes_max);
             carried.bytes += bytes;
             carried.pause = pause;
             // Counted before it is handed over: from then on it must not be lost.

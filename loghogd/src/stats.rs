@@ -92,6 +92,10 @@ counters! {
     SignatureMissing = "signature_missing",
     /// Records whose signature is wrong.
     SignatureBad = "signature_bad",
+    /// Records that came over v1 for a facility that requires v2.
+    ProtocolTooOld = "protocol_too_old",
+    /// Records that came without TLS for a facility that requires it.
+    TlsMissing = "tls_missing",
     /// Records without a host for a facility with a file per host.
     HostEmpty = "host_empty",
     /// Records whose host's name is too long.

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use wire::frame::{self, Frame, Next};
 
 use super::decode::{DecodeError, Decoder};
-use super::gate::{Gate, GateError};
+use super::gate::{Gate, GateError, Protocol, Way};
 use super::persist::held::Hold;
 use super::persist::{Batch, PersistError, Pushed};
 use crate::clock::Stamp;
@@ -133,6 +133,7 @@ impl Works {
         &mut self,
         bytes: &[u8],
         stamp: &Stamp,
+        way: Way,
         payload_bytes_max: u32,
     ) -> (usize, Pause) {
         let (mut consumed, mut turn_bytes) = (0, 0);
@@ -146,7 +147,7 @@ impl Works {
             match frame::next(bytes.get(consumed..).unwrap_or(&[]), payload_bytes_max) {
                 Ok(Next::More { .. }) => return (consumed, Pause::More),
                 Ok(Next::Frame(frame)) => {
-                    let inflated_bytes = self.step(&frame, stamp, payload_bytes_max);
+                    let inflated_bytes = self.step(&frame, stamp, way, payload_bytes_max);
                     if self.hold.is_some() {
                         return (consumed, Pause::Held);
                     }
@@ -172,7 +173,8 @@ impl Works {
     ) -> usize {
         match frame::datagram(datagram, datagram_bytes_max) {
             Ok(frame) => {
-                let inflated_bytes = self.step(&frame, stamp, payload_bytes_max);
+                let way = Way { protocol: Protocol::V1, tls: false };
+                let inflated_bytes = self.step(&frame, stamp, way, payload_bytes_max);
                 if self.hold.take().is_some() {
                     self.done.frames += 1;
                     self.refuse(Refusal::Held);
@@ -202,7 +204,13 @@ impl Works {
     }
 
     /// Carries one frame. Returns how many bytes it inflated to.
-    fn step(&mut self, frame: &Frame<'_>, stamp: &Stamp, payload_bytes_max: u32) -> usize {
+    fn step(
+        &mut self,
+        frame: &Frame<'_>,
+        stamp: &Stamp,
+        way: Way,
+        payload_bytes_max: u32,
+    ) -> usize {
         self.done.frames += 1;
         let outcome = carry_frame(
             &mut self.decoder,
@@ -210,6 +218,7 @@ impl Works {
             &mut self.batch,
             frame,
             stamp,
+            way,
             payload_bytes_max,
         );
         match outcome {
@@ -244,13 +253,14 @@ fn carry_frame(
     batch: &mut Batch,
     frame: &Frame<'_>,
     stamp: &Stamp,
+    way: Way,
     payload_bytes_max: u32,
 ) -> Result<Carried, Refusal> {
     let payload_bytes_max = usize::try_from(payload_bytes_max).unwrap_or(usize::MAX);
     let Some(record) = decoder.record(frame, payload_bytes_max)? else {
         return Ok(Carried::Nothing);
     };
-    let admitted = gate.admit(record)?;
+    let admitted = gate.admit(record, way)?;
     Ok(Carried::Record(batch.push(stamp, &admitted)?))
 }
 
