@@ -12,11 +12,15 @@ use jiff::tz::TimeZone;
 /// Length of a stamp, in bytes: `2026-11-20 12:00:00.123456`.
 pub const STAMP_BYTES: usize = 26;
 
+/// Length of an offset from UTC, in bytes: `+01:00`.
+pub const OFFSET_BYTES: usize = 6;
+
 /// A moment as lines show it: local time, six digits below the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     at: Timestamp,
     text: [u8; STAMP_BYTES],
+    offset: [u8; OFFSET_BYTES],
 }
 
 impl Stamp {
@@ -24,7 +28,8 @@ impl Stamp {
     /// in a `Timestamp` that a computer's clock yields; they are shown modulo
     /// ten thousand.
     pub fn new(at: Timestamp, zone: &TimeZone) -> Stamp {
-        let local = zone.to_datetime(at);
+        let offset = zone.to_offset(at);
+        let local = offset.to_datetime(at);
         let mut text = *b"0000-00-00 00:00:00.000000";
         let micros = local.subsec_nanosecond() / 1000;
         put(&mut text, 0, 4, i32::from(local.year()));
@@ -34,7 +39,7 @@ impl Stamp {
         put(&mut text, 14, 2, i32::from(local.minute()));
         put(&mut text, 17, 2, i32::from(local.second()));
         put(&mut text, 20, 6, micros);
-        Stamp { at, text }
+        Stamp { at, text, offset: offset_text(offset.seconds()) }
     }
 
     /// The moment itself.
@@ -45,6 +50,11 @@ impl Stamp {
     /// The 26 characters.
     pub fn as_bytes(&self) -> &[u8; STAMP_BYTES] {
         &self.text
+    }
+
+    /// What local time was ahead of UTC, as RFC 3339 has it: `+01:00`.
+    pub fn offset_bytes(&self) -> &[u8; OFFSET_BYTES] {
+        &self.offset
     }
 
     /// The 26 characters as text.
@@ -109,8 +119,20 @@ impl Clock {
     }
 }
 
+/// To the minute: no zone has had seconds since 1972.
+fn offset_text(seconds: i32) -> [u8; OFFSET_BYTES] {
+    let mut text = *b"+00:00";
+    if seconds < 0 {
+        text[0] = b'-';
+    }
+    let minutes = seconds.abs() / 60;
+    put(&mut text, 1, 2, minutes / 60);
+    put(&mut text, 4, 2, minutes % 60);
+    text
+}
+
 /// Writes `value` with `width` decimal digits from `start` on.
-fn put(text: &mut [u8; STAMP_BYTES], start: usize, width: usize, value: i32) {
+fn put(text: &mut [u8], start: usize, width: usize, value: i32) {
     let mut rest = value.unsigned_abs();
     for place in text.iter_mut().skip(start).take(width).rev() {
         *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
@@ -127,6 +149,17 @@ mod tests {
     fn six_digits_stand_even_on_the_full_second() {
         let stamp = Stamp::new("2026-11-20T12:00:00Z".parse().unwrap(), &TimeZone::UTC);
         assert_eq!(stamp.as_str(), "2026-11-20 12:00:00.000000");
+    }
+
+    #[test]
+    fn an_offset_has_a_sign_hours_and_minutes() {
+        for (seconds, expected) in
+            [(0, "+00:00"), (3_600, "+01:00"), (-12_600, "-03:30"), (20_700, "+05:45")]
+        {
+            let zone = TimeZone::fixed(jiff::tz::Offset::from_seconds(seconds).unwrap());
+            let stamp = Stamp::new("2026-11-20T12:00:00Z".parse().unwrap(), &zone);
+            assert_eq!(stamp.offset_bytes(), expected.as_bytes());
+        }
     }
 
     proptest! {

@@ -18,7 +18,8 @@ pub const BATCH_BYTES_MAX: usize = 256 << 10;
 pub const BATCH_FILES_MAX: usize = 64;
 
 /// Longest line that one message can become, in bytes: each byte of a body
-/// may take four ("\x7f"), and its stamp and host stand before it.
+/// may take four ("\x7f"), and its stamp and host stand before it. With
+/// `format = json` a control character takes more; what does not fit is cut.
 pub const LINE_BYTES_MAX: usize = 4 * (wire::limits::FRAME_BYTES_MAX as usize) + 2048;
 
 /// Lines between the sockets and the disk, in bytes. At this limit stream

@@ -4,7 +4,9 @@
 //! Leaves out: turning files, compressing and deleting them.
 //!
 //! ```text
-//! line     pure: how a message looks
+//! entry    a message, in whatever protocol it came
+//! line     pure: how it looks
+//! json     pure: how it looks with `format = json`
 //! path     pure: which file it goes to
 //! persist  (here) collects the lines of many messages, without a lock
 //! writer   the thread that writes
@@ -22,9 +24,11 @@
 //! ```
 
 pub mod clients;
+pub mod entry;
 pub mod held;
 mod hosts;
 pub mod journal;
+pub mod json;
 pub mod line;
 pub mod live;
 pub(in crate::pipeline) mod log_file;
@@ -41,9 +45,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use self::clients::{Receipt, Session};
+use self::entry::{Entry, Fields};
 use self::held::{Held, Hold};
 use crate::clock::Stamp;
-use crate::config::facility::Facility;
+use crate::config::facility::{Facility, LineFormat};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX, QUEUE_BYTES_A_SECTION_MIN};
 use crate::pipeline::gate::Admitted;
 use crate::stats::Counter;
@@ -122,29 +127,43 @@ impl Batch {
         Batch { sections: Vec::new(), last: None, bytes: 0, spares, held }
     }
 
-    /// Appends the lines of one message.
+    /// Appends the lines of one v1 message.
     ///
     /// # Errors
     /// When its host's name is no good. The batch is then as before.
     pub fn push(&mut self, stamp: &Stamp, admitted: &Admitted<'_>) -> Result<Pushed, PersistError> {
-        let (host, body) = (admitted.record.hostname, admitted.record.body);
+        self.push_entry(stamp, admitted.facility, &Entry::from(&admitted.record))
+    }
+
+    /// Appends the lines of one message.
+    ///
+    /// # Errors
+    /// When its host's name is no good. The batch is then as before.
+    pub fn push_entry<'a, F: Fields<'a>>(
+        &mut self,
+        stamp: &Stamp,
+        facility: &Arc<Facility>,
+        entry: &Entry<'a, F>,
+    ) -> Result<Pushed, PersistError> {
+        let host = entry.host;
         if host.len() > HOST_BYTES_MAX {
             return Err(PersistError::HostTooLong { bytes: host.len() });
         }
-        let key = if admitted.facility.file_per_host { host } else { "" };
+        let key = if facility.file_per_host { host } else { "" };
         // Mostly it is the file used last.
-        let found = self.sections.iter().rposition(|section| {
-            Arc::ptr_eq(&section.facility, admitted.facility) && section.host == key
-        });
+        let found = self
+            .sections
+            .iter()
+            .rposition(|section| Arc::ptr_eq(&section.facility, facility) && section.host == key);
         self.last = found.or(Some(self.sections.len()));
         match found.and_then(|found| self.sections.get_mut(found)) {
-            Some(section) => self.bytes += section.write(stamp, host, body),
+            Some(section) => self.bytes += section.write(stamp, entry),
             None => {
-                let mut section = self.begin(admitted.facility, key, stamp)?;
+                let mut section = self.begin(facility, key, stamp)?;
                 if let Some(hold) = self.held.find(&section.path) {
                     return Ok(Pushed::Held(hold));
                 }
-                self.bytes += section.write(stamp, host, body);
+                self.bytes += section.write(stamp, entry);
                 self.sections.push(section);
             }
         }
@@ -207,9 +226,12 @@ impl Section {
     }
 
     /// Returns how many bytes were added.
-    fn write(&mut self, stamp: &Stamp, host: &str, body: &str) -> usize {
+    fn write<'a, F: Fields<'a>>(&mut self, stamp: &Stamp, entry: &Entry<'a, F>) -> usize {
         let before = self.bytes.len();
-        line::write_line(stamp, host, body, &mut self.bytes);
+        match self.facility.format {
+            LineFormat::Text => line::write_line(stamp, entry, &mut self.bytes),
+            LineFormat::Json => json::write_json(stamp, entry, &mut self.bytes),
+        }
         self.messages += 1;
         self.bytes.len() - before
     }

@@ -1,5 +1,5 @@
 //! How a message looks in its file. Pure.
-//! A stamp, a host, a body -> one line, and continuation lines that begin with a tab.
+//! A stamp and an `Entry` -> one line with its host and body, and continuation lines that begin with a tab.
 //! Invariant: nothing in a message can look like the start of another one.
 //! Leaves out: which file, and when.
 //!
@@ -11,6 +11,7 @@
 //! Control characters, other than tabs in the body and the line breaks that
 //! part its lines, appear as `\x1b`. Line breaks at the body's end are dropped.
 
+use super::entry::Entry;
 use crate::clock::Stamp;
 
 /// What stands for a host that has no name.
@@ -20,13 +21,13 @@ const NO_HOST: &str = "-";
 const LONG_BYTES: usize = 64 << 10;
 
 /// Appends the lines of one message to `out`. They end with a line feed.
-pub fn write_line(stamp: &Stamp, host: &str, body: &str, out: &mut Vec<u8>) {
+pub fn write_line<F>(stamp: &Stamp, entry: &Entry<'_, F>, out: &mut Vec<u8>) {
     out.extend_from_slice(stamp.as_bytes());
     out.extend_from_slice(b" - ");
-    let host = if host.is_empty() { NO_HOST } else { host };
+    let host = if entry.host.is_empty() { NO_HOST } else { entry.host };
     write_escaped(host, write_escape, out);
     out.extend_from_slice(b" - ");
-    write_body(body, out);
+    write_body(entry.body, out);
     out.push(b'\n');
 }
 
@@ -91,6 +92,7 @@ mod tests {
     use crate::limits::LINE_BYTES_MAX;
     use jiff::tz::TimeZone;
     use proptest::prelude::*;
+    use wire::v1::Record;
 
     fn stamp() -> Stamp {
         Stamp::new("2026-11-20T12:00:00.123456Z".parse().unwrap(), &TimeZone::UTC)
@@ -98,7 +100,9 @@ mod tests {
 
     fn line(host: &str, body: &str) -> String {
         let mut out = Vec::new();
-        write_line(&stamp(), host, body, &mut out);
+        let (app_id, module, signature) = ("a", "", None);
+        let record = Record { app_id, module, hostname: host, body, stamp: 0, nsecs: 0, signature };
+        write_line(&stamp(), &Entry::from(&record), &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -14,11 +14,10 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use jiff::tz::TimeZone;
 
-use crate::clock::STAMP_BYTES;
 use crate::config::checked::Format;
 use crate::disk::DiskFile;
 use crate::limits::LINE_BYTES_MAX;
-use crate::pipeline::rotate::name::Began;
+use crate::pipeline::rotate::name::{Began, HEAD_BYTES_MAX};
 use crate::pipeline::seal::whole_members;
 
 /// How lines stand in live files.
@@ -101,12 +100,16 @@ pub(super) fn stamp(file: &dyn DiskFile, form: Form) -> io::Result<Option<Began>
     let mut beginning = vec![0; BEGINNING_BYTES];
     let bytes = file.read_at(&mut beginning, 0)?;
     beginning.truncate(bytes);
-    let mut stamp = [0; STAMP_BYTES];
-    let read = match form {
-        Form::Plain => beginning.as_slice().read_exact(&mut stamp),
-        Form::Gzip { .. } => MultiGzDecoder::new(beginning.as_slice()).read_exact(&mut stamp),
+    let mut head = Vec::new();
+    let (head_bytes_max, beginning) = (HEAD_BYTES_MAX as u64, beginning.as_slice());
+    // What is behind the head need not even be readable.
+    let _ = match form {
+        Form::Plain => beginning.take(head_bytes_max).read_to_end(&mut head),
+        Form::Gzip { .. } => {
+            MultiGzDecoder::new(beginning).take(head_bytes_max).read_to_end(&mut head)
+        }
     };
-    Ok(Began::from_stamp(&stamp).filter(|_| read.is_ok()))
+    Ok(Began::from_stamp(&head))
 }
 
 /// Cuts a file behind its last line feed. A file whose last line is longer
@@ -181,6 +184,33 @@ mod tests {
         }
         let long = [b"one\n".to_vec(), vec![b'x'; 200_000]].concat();
         assert_eq!(mended(&long), (200_000, b"one\n".to_vec()));
+    }
+
+    #[test]
+    fn a_file_says_itself_when_it_began_in_text_and_in_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let log_dir = LogDir::open(folder.path()).unwrap();
+        fs::create_dir(folder.path().join("app")).unwrap();
+        let text = "2020-01-02 03:04:05.678901 - - - x\n";
+        let json = "{\"received\":\"2020-01-02T03:04:05.678901+01:00\",\"sent\":null}\n";
+        for line in [text, json] {
+            for (form, name) in [(Form::Plain, "web.log"), (Form::Gzip { level: 6 }, "web.log.gz")]
+            {
+                let path = folder.path().join("app").join(name);
+                let mut bytes = line.as_bytes().to_vec();
+                if form != Form::Plain {
+                    let level = flate2::Compression::new(6);
+                    bytes = Vec::new();
+                    flate2::read::GzEncoder::new(line.as_bytes(), level)
+                        .read_to_end(&mut bytes)
+                        .unwrap();
+                }
+                fs::write(&path, bytes).unwrap();
+                let live = log_dir.open_live("app", name).unwrap();
+                let began = began(&*live.file, form, &TimeZone::UTC).unwrap();
+                assert_eq!(began.to_string(), "2020-01-02-03-04-05-678901", "{name}: {line}");
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@
 
 mod began;
 
-pub use began::{Began, LINE_STAMP_BYTES, NAME_STAMP_BYTES};
+pub use began::{Began, HEAD_BYTES_MAX, JSON_HEAD, LINE_STAMP_BYTES, NAME_STAMP_BYTES};
 
 use crate::config::checked::Format;
 use crate::pipeline::persist::path::{LIVE_SUFFIX, TEMPORARY_BYTES_ROOM};

@@ -14,6 +14,12 @@ pub const NAME_STAMP_BYTES: usize = 26;
 /// Length of a stamp at the head of a line, in bytes, as we write it.
 pub const LINE_STAMP_BYTES: usize = crate::clock::STAMP_BYTES;
 
+/// What stands before the stamp of a line that is a JSON object.
+pub const JSON_HEAD: &[u8] = b"{\"received\":\"";
+
+/// So many bytes of a file tell when its first line was written.
+pub const HEAD_BYTES_MAX: usize = JSON_HEAD.len() + LINE_STAMP_BYTES;
+
 /// A local wall-clock time to the microsecond, of the years 0000 to 9999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Began(DateTime);
@@ -21,10 +27,15 @@ pub struct Began(DateTime);
 impl Began {
     /// Reads the stamp at the head of a line: `2026-11-20 12:00:00.123456`.
     /// The original wrote what Python's `str(datetime)` gives, which leaves
-    /// out the fraction when it is zero.
+    /// out the fraction when it is zero. In a line of JSON the stamp stands
+    /// behind [`JSON_HEAD`], with a `T` for the blank.
     pub fn from_stamp(line: &[u8]) -> Option<Began> {
-        let mut digits = Digits(line);
-        let (date, time) = digits.date_and_time([b'-', b'-', b' ', b':', b':'])?;
+        let (stamp, before_time) = match line.strip_prefix(JSON_HEAD) {
+            Some(stamp) => (stamp, b'T'),
+            None => (line, b' '),
+        };
+        let mut digits = Digits(stamp);
+        let (date, time) = digits.date_and_time([b'-', b'-', before_time, b':', b':'])?;
         let micros = match digits.0.first() {
             None | Some(b' ') => 0,
             Some(b'.') => digits.skip(b'.').and_then(|()| digits.number(6))?,
