@@ -95,6 +95,14 @@ pub(crate) fn object<'a>(
     reader.end()
 }
 
+/// Is `text` one JSON value of any kind, nested no deeper than an object's
+/// members may be?
+pub(crate) fn is_value(text: &str) -> bool {
+    let mut reader = Reader { text, at: 0 };
+    reader.white_space();
+    reader.value(0).is_ok() && reader.end().is_ok()
+}
+
 /// Appends what a string with escapes means to `out`. Lone surrogates, which
 /// have no meaning in UTF-8, become U+FFFD.
 pub(crate) fn unescape(escaped: &str, out: &mut String) {

@@ -34,3 +34,4 @@ mod json;
 pub mod limits;
 pub mod signature;
 pub mod v1;
+pub mod v2;
