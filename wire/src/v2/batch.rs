@@ -10,10 +10,13 @@
 //! ```
 //!
 //! Logger, thread and keys are interned: `0 | string` is a new string of this
-//! batch, `k` its k-th new one.
+//! batch, `k` its k-th new one. Long ones and those beyond the first
+//! `INTERNED_MAX` have no index.
 
 mod interner;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::{BatchError, BatchReader};

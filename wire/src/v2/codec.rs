@@ -134,7 +134,19 @@ pub(crate) fn put_integer(out: &mut Vec<u8>, mut value: u64) {
 
 #[inline]
 pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
-    put_integer(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+    put_integer(out, zigzag(value));
+}
+
+/// 0, -1, 1, -2 ... -> 0, 1, 2, 3 ...
+#[inline]
+pub(crate) fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// How many bytes an integer has.
+pub(crate) fn integer_bytes(value: u64) -> usize {
+    let bits = 64 - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 #[inline]
@@ -147,4 +159,70 @@ pub(crate) fn put_string(out: &mut Vec<u8>, string: &str) {
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     end.and_then(|end| text.get(..end)).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn integer(bytes: &[u8]) -> Result<u64, CodecError> {
+        let mut cursor = Cursor::new(bytes);
+        let value = cursor.integer()?;
+        cursor.end().map(|()| value)
+    }
+
+    #[test]
+    fn an_integer_has_one_encoding_only() {
+        assert_eq!(integer(&[0]), Ok(0));
+        assert_eq!(integer(&[0x80, 0]), Err(CodecError::NotShortest));
+        assert_eq!(integer(&[0x80]), Err(CodecError::Truncated));
+        assert_eq!(integer(&[]), Err(CodecError::Truncated));
+        assert_eq!(integer(&[[0xff; 9].as_slice(), &[1]].concat()), Ok(u64::MAX));
+        assert_eq!(integer(&[[0xff; 9].as_slice(), &[2]].concat()), Err(CodecError::TooLarge));
+        assert_eq!(integer(&[0xff; 11]), Err(CodecError::TooLarge));
+        assert_eq!(integer(&[[0x80; 9].as_slice(), &[0]].concat()), Err(CodecError::NotShortest));
+    }
+
+    #[test]
+    fn a_huge_string_is_refused_before_its_bytes_are_looked_at() {
+        let mut bytes = Vec::new();
+        put_integer(&mut bytes, u64::MAX);
+        let refused = CodecError::StringTooLong { bytes: u64::MAX, bytes_max: 9 };
+        assert_eq!(Cursor::new(&bytes).string(9), Err(refused));
+        assert_eq!(Cursor::new(&bytes).string(usize::MAX), Err(CodecError::Truncated));
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!((cut("aé", 2), cut("aé", 3), cut("aé", 9), cut("é", 0)), ("a", "aé", "aé", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn integers_come_back(value in any::<u64>(), shift in 0_u32..64, signed in any::<i64>()) {
+            let (value, signed) = (value >> shift, signed >> shift);
+            let mut bytes = Vec::new();
+            put_integer(&mut bytes, value);
+            prop_assert_eq!(bytes.len(), integer_bytes(value));
+            prop_assert!(bytes.len() <= INTEGER_BYTES_MAX);
+            put_signed(&mut bytes, signed);
+            let mut cursor = Cursor::new(&bytes);
+            prop_assert_eq!(cursor.integer(), Ok(value));
+            prop_assert_eq!(cursor.signed(), Ok(signed));
+            prop_assert_eq!(cursor.end(), Ok(()));
+        }
+
+        #[test]
+        fn what_is_read_as_an_integer_is_how_it_would_be_written(
+            bytes in prop::collection::vec(any::<u8>(), 0..12),
+        ) {
+            let mut cursor = Cursor::new(&bytes);
+            if let Ok(value) = cursor.integer() {
+                let mut again = Vec::new();
+                put_integer(&mut again, value);
+                prop_assert!(bytes.starts_with(&again));
+            }
+        }
+    }
 }

@@ -223,3 +223,133 @@ impl std::fmt::Debug for Expander {
         f.write_str("Expander(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOTH: [Compression; 2] = [Compression::Zlib, Compression::Zstd];
+
+    fn compressed(compression: Compression, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        Compressor::new().compress(compression, payload, &mut out).unwrap();
+        out
+    }
+
+    fn expand(compression: Compression, sent: &[u8], max: usize) -> Result<Vec<u8>, InflateError> {
+        let mut out = Vec::new();
+        let payload = Expander::new().expand(compression, sent, max, &mut out)?.to_vec();
+        assert!(out.capacity() <= max + 1, "took {} bytes", out.capacity());
+        Ok(payload)
+    }
+
+    #[test]
+    fn a_bomb_takes_no_more_memory_than_the_limit() {
+        let bytes_max = 1 << 20;
+        for compression in BOTH {
+            let bomb = compressed(compression, &vec![0; 64 << 20]);
+            let mut out = Vec::new();
+            let mut expander = Expander::new();
+            let refused = expander.expand(compression, &bomb, bytes_max, &mut out);
+            assert_eq!(refused, Err(InflateError::TooLong { bytes_max }));
+            assert!(out.capacity() <= bytes_max + 1, "took {} bytes", out.capacity());
+            let small = compressed(compression, &[7; 1000]);
+            let payload = expander.expand(compression, &small, 1000, &mut out);
+            assert_eq!(payload, Ok(&[7; 1000][..]), "usable after an error");
+        }
+        let bytes_max = 3;
+        let refused = Err(InflateError::TooLong { bytes_max });
+        assert_eq!(expand(Compression::None, b"four", bytes_max), refused);
+    }
+
+    #[test]
+    fn exactly_the_limit_passes() {
+        for compression in BOTH {
+            let sent = compressed(compression, &[7; 1000]);
+            assert_eq!(expand(compression, &sent, 1000), Ok(vec![7; 1000]));
+            let refused = Err(InflateError::TooLong { bytes_max: 999 });
+            assert_eq!(expand(compression, &sent, 999), refused);
+        }
+    }
+
+    #[test]
+    fn one_stream_and_nothing_else_is_a_payload() {
+        for compression in BOTH {
+            let sent = compressed(compression, &[7; 1000]);
+            let twice = [&sent[..], &sent].concat();
+            let longer = [&sent[..], &[0]].concat();
+            for bad in [&twice, &longer, &sent[..sent.len() - 1], &[], b"no stream at all"] {
+                assert_eq!(expand(compression, bad, 9999), Err(InflateError::Invalid));
+            }
+        }
+        let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
+        assert_eq!(expand(Compression::Zstd, &skippable, 9), Err(InflateError::Invalid));
+    }
+
+    #[test]
+    fn a_zstd_frame_has_to_say_how_long_its_content_is_and_not_lie() {
+        let mut unsaid = Vec::with_capacity(1000);
+        let mut state = CCtx::create();
+        state.set_parameter(zstd_safe::CParameter::ContentSizeFlag(false)).unwrap();
+        state.compress2(&mut unsaid, &[7; 1000]).unwrap();
+        assert_eq!(expand(Compression::Zstd, &unsaid, 9999), Err(InflateError::Invalid));
+
+        let mut said = compressed(Compression::Zstd, &[7; 1000]);
+        let size = said.windows(2).position(|two| two == (1000_u16 - 256).to_le_bytes()).unwrap();
+        for content in [999_u16, 1001] {
+            said[size..size + 2].copy_from_slice(&(content - 256).to_le_bytes());
+            assert_eq!(expand(Compression::Zstd, &said, 9999), Err(InflateError::Invalid));
+        }
+    }
+
+    #[test]
+    fn what_gets_no_shorter_is_to_be_sent_plain() {
+        let noise: Vec<u8> = (0..=255).collect();
+        for compression in [Compression::None, Compression::Zlib, Compression::Zstd] {
+            for payload in [&noise[..], b"", b"a"] {
+                let refused = Compressor::new().compress(compression, payload, &mut Vec::new());
+                assert_eq!(refused, Err(CompressError::NoShorter));
+            }
+        }
+    }
+
+    #[test]
+    fn only_known_compressions_are_offered() {
+        assert_eq!(Compressions::from_bits(u64::MAX), Compressions::ALL);
+        assert_eq!(Compressions::ALL.bits(), 0b110);
+        let zstd = Compressions::NONE.with(Compression::Zstd);
+        assert!(zstd.allow(Compression::Zstd) && zstd.allow(Compression::None));
+        assert!(!zstd.allow(Compression::Zlib));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_compressed_comes_back(
+            piece in prop::collection::vec(any::<u8>(), 1..300), times in 10_usize..30,
+        ) {
+            let payload = piece.repeat(times);
+            let (mut compressor, mut expander) = (Compressor::new(), Expander::new());
+            for compression in [Compression::Zlib, Compression::Zstd, Compression::Zlib] {
+                let (mut sent, mut out) = (vec![1; 3], vec![2; 3]);
+                if compressor.compress(compression, &payload, &mut sent).is_ok() {
+                    prop_assert!(sent.len() < payload.len());
+                    let read = expander.expand(compression, &sent, payload.len(), &mut out);
+                    prop_assert_eq!(read, Ok(&payload[..]));
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_end_in_a_value(
+            bytes in prop::collection::vec(any::<u8>(), 0..200), zstd in any::<bool>(),
+        ) {
+            let sent = if zstd { [&[0x28, 0xb5, 0x2f, 0xfd], &bytes[..]].concat() } else { bytes };
+            for compression in BOTH {
+                if let Ok(payload) = expand(compression, &sent, 1000) {
+                    prop_assert!(payload.len() <= 1000);
+                }
+            }
+        }
+    }
+}

@@ -165,3 +165,52 @@ pub fn protocol(first_bytes: &[u8]) -> Option<Protocol> {
         true => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::header;
+    use proptest::prelude::*;
+
+    #[test]
+    fn flags_that_mean_nothing_are_refused_by_name() {
+        let read = |flags| Head::from_flags(Flags(flags));
+        assert_eq!(
+            read(0x0205_0002),
+            Ok(Head { kind: Type::Batch, compression: Compression::Zstd })
+        );
+        assert_eq!(read(0x0000_0001), Err(HeadError::Protocol { number: 0 }));
+        assert_eq!(read(0x0300_0000), Err(HeadError::Protocol { number: 3 }));
+        assert_eq!(read(0x0200_0000), Err(HeadError::UnknownType { number: 0 }));
+        assert_eq!(read(0x020a_0000), Err(HeadError::UnknownType { number: 10 }));
+        assert_eq!(read(0x0205_0100), Err(HeadError::UnknownFlags { flags: 0x0205_0100 }));
+        assert_eq!(read(0x0205_0003), Err(HeadError::UnknownCompression { number: 3 }));
+        assert_eq!(read(0x0206_0001), Err(HeadError::NeverCompressed { kind: Type::Ack }));
+    }
+
+    #[test]
+    fn sixteen_bytes_tell_the_protocol_and_fewer_only_when_they_can() {
+        let hello = [&header(100, Head::plain(Type::Hello).flags())[..], &MAGIC].concat();
+        for known in 0..hello.len() {
+            assert_eq!(protocol(&hello[..known]), None, "{known} bytes");
+        }
+        assert_eq!(protocol(&hello), Some(Protocol::V2));
+        let mut json = hello.clone();
+        json[HEADER_BYTES] = b'{';
+        assert_eq!(protocol(&json[..HEADER_BYTES + 1]), Some(Protocol::V1));
+        assert_eq!(protocol(&header(100, Flags(1))), Some(Protocol::V1));
+        // v1 ignores flags that it does not know, and skips empty frames.
+        assert_eq!(protocol(&header(7, Flags(0x0201_0000))), Some(Protocol::V1));
+    }
+
+    proptest! {
+        #[test]
+        fn flags_that_are_read_are_how_they_would_be_written(flags in any::<u32>(), kind in 0_u32..11, compression in 0_u32..4) {
+            for flags in [flags, 0x0200_0000 | kind << 16 | compression] {
+                if let Ok(head) = Head::from_flags(Flags(flags)) {
+                    prop_assert_eq!(head.flags(), Flags(flags));
+                }
+            }
+        }
+    }
+}

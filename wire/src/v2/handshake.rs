@@ -277,3 +277,6 @@ fn limit(name: &'static str, value: u64, least: u32, most: u32) -> Result<u32, H
         _ => Err(HandshakeError::Limit { name, value }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,15 @@ pub const JSON_BYTES_MAX: usize = 64 << 10;
 /// time.
 pub const INTERNED_MAX: usize = 4096;
 
+/// Longest string that gets an index, in bytes. Loggers, threads and keys are
+/// shorter; a longer one is written out each time.
+pub const INTERNED_BYTES_MAX: usize = 128;
+
+/// Most bytes that the indices of a batch may stand for together: without it a
+/// batch could say a long name again and again and become a hundred times as
+/// long in a file. More ends the connection; writers begin a new batch.
+pub const REPEATED_BYTES_MAX: usize = 16 << 20;
+
 /// The greatest number of a message: what languages without unsigned integers
 /// can hold. At a million messages a second it lasts for 292,000 years.
 pub const NUMBER_MAX: u64 = i64::MAX as u64;
@@ -41,3 +50,5 @@ pub const REASONS_MAX: usize = 64;
 const _: () = assert!(3 * (NAME_BYTES_MAX + 2) + 128 <= HANDSHAKE_BYTES_MAX as usize);
 const _: () = assert!(TEXT_BYTES_MAX + 64 <= HANDSHAKE_BYTES_MAX as usize);
 const _: () = assert!(HANDSHAKE_BYTES_MAX <= crate::limits::FRAME_BYTES_MAX);
+// One record alone always fits.
+const _: () = assert!((FIELDS_MAX + 2) * INTERNED_BYTES_MAX <= REPEATED_BYTES_MAX);

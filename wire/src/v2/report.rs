@@ -279,3 +279,73 @@ fn number(number: u64) -> Result<u64, ReportError> {
 fn messages(messages: u64) -> Result<u64, ReportError> {
     if messages == 0 { Err(ReportError::Nothing) } else { number(messages) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_that_no_message_has_are_refused() {
+        let payload = Ack { durable: NUMBER_MAX + 1 }.encode();
+        assert_eq!(Ack::decode(&payload), Err(ReportError::Number { number: NUMBER_MAX + 1 }));
+        assert_eq!(Report::decode(&[0]), Err(ReportError::Nothing));
+        assert_eq!(Report::decode(&[1, 1, 0]), Err(ReportError::Nothing));
+        assert_eq!(Report::decode(&[65]), Err(ReportError::TooManyReasons { reasons: 65 }));
+        assert_eq!(Refused::decode(&[0, 1, 1, 0]), Err(ReportError::Nothing));
+        assert_eq!(Ack::decode(&[1, 1]), Err(CodecError::Trailing { bytes: 1 }.into()));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_by_who_writes_and_refused_by_who_reads() {
+        let text = "ä".repeat(TEXT_BYTES_MAX);
+        let payload = Farewell { code: Code::Busy, text: &text }.encode();
+        assert_eq!(Farewell::decode(&payload).unwrap().text.len(), TEXT_BYTES_MAX);
+        let mut longer = vec![1];
+        put_string(&mut longer, &text);
+        assert!(matches!(Farewell::decode(&longer), Err(ReportError::Codec(_))));
+    }
+
+    #[test]
+    fn codes_of_a_newer_program_are_kept() {
+        let payload = Farewell { code: Code::Other(99), text: "" }.encode();
+        assert_eq!(Farewell::decode(&payload), Ok(Farewell { code: Code::Other(99), text: "" }));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_said_comes_back(
+            (number, messages) in (0..=NUMBER_MAX, 1..=NUMBER_MAX),
+            code in any::<u64>(), text in ".{0,100}", reasons in 1_u64..64,
+        ) {
+            let ack = Ack { durable: number };
+            prop_assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
+            let code = Refusal::from_number(code % 9);
+            let refused = Refused { messages, first: number, code, text: &text };
+            let payload = refused.encode();
+            prop_assert_eq!(Refused::decode(&payload), Ok(refused));
+            let farewell = Farewell { code: Code::from_number(number % 20), text: &text };
+            let payload = farewell.encode();
+            prop_assert_eq!(Farewell::decode(&payload), Ok(farewell));
+            let dropped = (0..reasons).map(|n| (Dropped::from_number(n), messages)).collect();
+            let report = Report { dropped };
+            prop_assert_eq!(Report::decode(&report.encode()), Ok(report));
+        }
+
+        #[test]
+        fn arbitrary_bytes_end_in_a_value(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(read) = Ack::decode(&bytes) {
+                prop_assert_eq!(read.encode(), &bytes[..]);
+            }
+            if let Ok(read) = Report::decode(&bytes) {
+                prop_assert_eq!(read.encode(), &bytes[..]);
+            }
+            if let Ok(read) = Refused::decode(&bytes) {
+                prop_assert_eq!(read.encode(), &bytes[..]);
+            }
+            if let Ok(read) = Farewell::decode(&bytes) {
+                prop_assert_eq!(read.encode(), &bytes[..]);
+            }
+        }
+    }
+}

@@ -157,3 +157,132 @@ fn size_of(payload: &[u8], mac_bytes: u32) -> Result<u32, SealError> {
         .and_then(|bytes| bytes.checked_add(mac_bytes))
         .ok_or(SealError::TooLong { bytes: payload.len() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{FRAME_BYTES_MAX, Frame, Next, next};
+    use crate::v2::frame::Type;
+    use proptest::prelude::*;
+
+    fn secret() -> Secret {
+        Secret::new(b"my-big-secret")
+    }
+
+    /// Both ends of a session with a secret.
+    fn ends(nonce: &[u8]) -> ((Sealer, Opener), (Sealer, Opener)) {
+        let transcript = Transcript::new(b"hello", nonce);
+        (client(Some(&secret()), &transcript), server(Some(&secret()), &transcript))
+    }
+
+    fn cut(bytes: &[u8]) -> Option<Frame<'_>> {
+        match next(bytes, FRAME_BYTES_MAX + MAC_BYTES) {
+            Ok(Next::Frame(frame)) => Some(frame),
+            _ => None,
+        }
+    }
+
+    fn open(opener: &mut Opener, bytes: &[u8]) -> Result<Vec<u8>, SealError> {
+        let frame = cut(bytes).expect("a whole frame");
+        opener.open(frame.flags, frame.payload).map(|(_, payload)| payload.to_vec())
+    }
+
+    fn sealed(sealer: &mut Sealer, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        sealer.write(&mut out, Head::plain(Type::Batch), payload).unwrap();
+        assert_eq!(out.len(), sealer.overhead_bytes() + payload.len());
+        out
+    }
+
+    #[test]
+    fn frames_pass_in_their_order_in_both_directions() {
+        let ((mut c_out, mut c_in), (mut s_out, mut s_in)) = ends(b"nonce");
+        for payload in [&b"one"[..], b"", b"three"] {
+            assert_eq!(open(&mut s_in, &sealed(&mut c_out, payload)), Ok(payload.to_vec()));
+            assert_eq!(open(&mut c_in, &sealed(&mut s_out, payload)), Ok(payload.to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_session_direction_or_place_is_refused() {
+        let ((mut c_out, _), (mut s_out, mut s_in)) = ends(b"nonce");
+        let (first, second) = (sealed(&mut c_out, b"first"), sealed(&mut c_out, b"second"));
+        let fresh = || ends(b"nonce").1.1;
+        assert_eq!(open(&mut fresh(), &second), Err(SealError::Forged), "first is missing");
+        assert_eq!(open(&mut ends(b"other").1.1, &first), Err(SealError::Forged), "replayed");
+        assert_eq!(open(&mut fresh(), &sealed(&mut s_out, b"back")), Err(SealError::Forged));
+        assert_eq!(open(&mut s_in, &first), Ok(b"first".to_vec()));
+        assert_eq!(open(&mut s_in, &first), Err(SealError::Forged), "repeated");
+        assert_eq!(
+            open(&mut fresh(), &sealed(&mut client(None, &Transcript::new(b"", b"")).0, b"plain")),
+            Err(SealError::Forged)
+        );
+    }
+
+    #[test]
+    fn the_mac_is_checked_before_the_flags_mean_anything() {
+        let (_, (_, mut opener)) = ends(b"nonce");
+        let unknown = header(32, Flags(u32::MAX));
+        let frame = [&unknown[..], &[0; 32]].concat();
+        assert_eq!(open(&mut opener, &frame), Err(SealError::Forged));
+        let mut plain = server(None, &Transcript::new(b"", b"")).1;
+        assert_eq!(open(&mut plain, &frame), Err(HeadError::Protocol { number: 255 }.into()));
+    }
+
+    #[test]
+    fn the_announced_limit_has_room_for_the_mac_only_when_there_is_one() {
+        assert_eq!(ends(b"").0.1.announced_bytes_max(1000), 1032);
+        assert_eq!(ends(b"").0.1.announced_bytes_max(u32::MAX), u32::MAX);
+        assert_eq!(client(None, &Transcript::new(b"", b"")).1.announced_bytes_max(1000), 1000);
+    }
+
+    #[test]
+    fn keys_never_print_themselves() {
+        let ((sealer, opener), _) = ends(b"nonce");
+        let printed = format!("{:?} {sealer:?} {opener:?}", secret());
+        assert_eq!(
+            printed,
+            "Secret(..) Sealer(Some(Direction { key: Keyed(..), frames: 0 })) \
+             Opener(Some(Direction { key: Keyed(..), frames: 0 }))"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_anywhere_is_refused(
+            payload in prop::collection::vec(any::<u8>(), 0..100),
+            bit in any::<prop::sample::Index>(),
+        ) {
+            let ((mut sealer, _), (_, mut opener)) = ends(b"nonce");
+            let mut frame = sealed(&mut sealer, &payload);
+            let bit = bit.index(frame.len() * 8);
+            frame[bit / 8] ^= 1 << (bit % 8);
+            // A flipped size may also leave no whole frame.
+            if cut(&frame).is_some() {
+                prop_assert_eq!(open(&mut opener, &frame), Err(SealError::Forged));
+            }
+        }
+
+        #[test]
+        fn of_frames_sent_twice_left_out_or_exchanged_only_the_true_beginning_passes(
+            order in prop::collection::vec(0_usize..6, 1..12),
+        ) {
+            let ((mut sealer, _), (_, mut opener)) = ends(b"nonce");
+            let frames: Vec<_> = (0..6_u8).map(|i| sealed(&mut sealer, &[i])).collect();
+            for (place, frame) in order.into_iter().enumerate() {
+                let result = open(&mut opener, &frames[frame]);
+                if frame != place {
+                    prop_assert_eq!(result, Err(SealError::Forged));
+                    break;
+                }
+                prop_assert_eq!(result, Ok(vec![u8::try_from(frame).unwrap()]));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_forged(frame in prop::collection::vec(any::<u8>(), 0..100)) {
+            let (_, (_, mut opener)) = ends(b"nonce");
+            prop_assert_eq!(opener.open(Flags(0x0205_0000), &frame), Err(SealError::Forged));
+        }
+    }
+}

@@ -5,7 +5,10 @@
 
 use super::{Field, Record, Value, is_json_line, types};
 use crate::v2::codec::{CodecError, Cursor};
-use crate::v2::limits::{BATCH_RECORDS_MAX, FIELDS_MAX, INTERNED_MAX, JSON_BYTES_MAX, NUMBER_MAX};
+use crate::v2::limits::{
+    BATCH_RECORDS_MAX, FIELDS_MAX, INTERNED_BYTES_MAX, INTERNED_MAX, JSON_BYTES_MAX, NUMBER_MAX,
+    REPEATED_BYTES_MAX,
+};
 
 /// Why a payload is no batch. The connection has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +43,9 @@ pub enum BatchError {
         /// How many there are.
         strings: usize,
     },
+    /// Its indices stand for too many bytes.
+    #[error("the indices of the batch stand for more than {REPEATED_BYTES_MAX} bytes")]
+    TooMuchRepeated,
     /// A process id of more than 32 bits.
     #[error("process id {process_id} has more than 32 bits")]
     ProcessId {
@@ -77,6 +83,7 @@ pub struct BatchReader<'a> {
     records_left: u32,
     last_time_ns: i64,
     strings: Vec<&'a str>,
+    repeated_bytes: usize,
     fields: Vec<Field<'a>>,
 }
 
@@ -104,6 +111,7 @@ impl<'a> BatchReader<'a> {
             records_left,
             last_time_ns: base_time_ns,
             strings: Vec::new(),
+            repeated_bytes: 0,
             fields: Vec::new(),
         })
     }
@@ -161,21 +169,30 @@ impl<'a> BatchReader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn interned(&mut self) -> Result<&'a str, BatchError> {
         let index = self.cursor.integer()?;
         if index == 0 {
-            let string = self.cursor.string(usize::MAX)?;
-            if self.strings.len() < INTERNED_MAX {
-                self.strings.push(string);
-            }
-            return Ok(string);
+            return self.new_string();
         }
         let strings = self.strings.len();
-        usize::try_from(index - 1)
+        let string = usize::try_from(index - 1)
             .ok()
             .and_then(|place| self.strings.get(place))
-            .copied()
-            .ok_or(BatchError::UnknownString { index, strings })
+            .ok_or(BatchError::UnknownString { index, strings })?;
+        self.repeated_bytes += string.len();
+        if self.repeated_bytes > REPEATED_BYTES_MAX {
+            return Err(BatchError::TooMuchRepeated);
+        }
+        Ok(string)
+    }
+
+    fn new_string(&mut self) -> Result<&'a str, BatchError> {
+        let string = self.cursor.string(usize::MAX)?;
+        if string.len() <= INTERNED_BYTES_MAX && self.strings.len() < INTERNED_MAX {
+            self.strings.push(string);
+        }
+        Ok(string)
     }
 
     fn value(&mut self) -> Result<Value<'a>, BatchError> {

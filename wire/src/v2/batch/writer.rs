@@ -5,8 +5,13 @@
 
 use super::interner::{Found, Interner};
 use super::{Field, Record, Value, is_json_line, types};
-use crate::v2::codec::{INTEGER_BYTES_MAX, put_integer, put_signed, put_string};
-use crate::v2::limits::{BATCH_RECORDS_MAX, FIELDS_MAX, JSON_BYTES_MAX, NUMBER_MAX};
+use crate::v2::codec::{
+    INTEGER_BYTES_MAX, integer_bytes, put_integer, put_signed, put_string, zigzag,
+};
+use crate::v2::limits::{
+    BATCH_RECORDS_MAX, FIELDS_MAX, INTERNED_BYTES_MAX, JSON_BYTES_MAX, NUMBER_MAX,
+    REPEATED_BYTES_MAX,
+};
 
 /// Room in front of the records: first number, count and base time are known
 /// last and are written right before the first record.
@@ -62,9 +67,16 @@ pub struct BatchWriter {
     payload_bytes_max: usize,
     records_max: u32,
     first_number: u64,
+    so_far: SoFar,
+}
+
+/// What a record that is not taken must not change.
+#[derive(Clone, Copy, Debug, Default)]
+struct SoFar {
     records: u32,
     base_time_ns: i64,
     last_time_ns: i64,
+    repeated_bytes: usize,
 }
 
 impl BatchWriter {
@@ -76,11 +88,9 @@ impl BatchWriter {
             buffer: vec![0; HEADER_BYTES_MAX],
             interner: Interner::new(),
             payload_bytes_max: usize::try_from(payload_bytes_max).unwrap_or(usize::MAX),
-            records_max: records_max.min(BATCH_RECORDS_MAX),
+            records_max: records_max.clamp(1, BATCH_RECORDS_MAX),
             first_number: 1,
-            records: 0,
-            base_time_ns: 0,
-            last_time_ns: 0,
+            so_far: SoFar::default(),
         }
     }
 
@@ -89,7 +99,7 @@ impl BatchWriter {
         self.buffer.truncate(HEADER_BYTES_MAX);
         self.interner.truncate(0);
         self.first_number = first_number;
-        self.records = 0;
+        self.so_far = SoFar::default();
     }
 
     /// Appends `record`, which gets the next number.
@@ -97,47 +107,44 @@ impl BatchWriter {
     /// # Errors
     /// The batch is as it was before.
     pub fn push(&mut self, record: &Record<'_>) -> Result<(), PushError> {
-        let number = self.first_number.saturating_add(u64::from(self.records));
+        let number = self.next_number();
         if number == 0 || number > NUMBER_MAX {
             return Err(PushError::Number { number });
         }
-        if self.records >= self.records_max {
+        let bytes_least = check(record)?;
+        if bytes_least > self.payload_bytes_max {
+            return Err(PushError::NeverFits { bytes_max: self.payload_bytes_max });
+        }
+        // No memory is taken for what cannot fit.
+        let full = self.so_far.records >= self.records_max
+            || self.buffer.len() + bytes_least > self.payload_bytes_max + HEADER_BYTES_MAX;
+        if full && !self.is_empty() {
             return Err(PushError::Full);
         }
-        check(record)?;
-        let (bytes, strings) = (self.buffer.len(), self.interner.len());
-        let (base, last) = (self.base_time_ns, self.last_time_ns);
-        if self.records == 0 {
-            self.base_time_ns = record.time_ns;
-            self.last_time_ns = record.time_ns;
-        }
-        // What can only be too long is not copied first.
-        let fits = bytes.saturating_add(record.body.len()) <= self.buffer_bytes_max() && {
-            self.append(record);
-            self.records += 1;
-            self.payload_bytes() <= self.payload_bytes_max
-        };
-        if fits {
+        let (bytes, strings, before) = (self.buffer.len(), self.interner.len(), self.so_far);
+        self.append(record);
+        if self.payload_bytes() <= self.payload_bytes_max
+            && self.so_far.repeated_bytes <= REPEATED_BYTES_MAX
+        {
             return Ok(());
         }
-        self.records = self.records.min(u32::try_from(number - self.first_number).unwrap_or(0));
         self.buffer.truncate(bytes);
         self.interner.truncate(strings);
-        (self.base_time_ns, self.last_time_ns) = (base, last);
-        match self.records {
-            0 => Err(PushError::NeverFits { bytes_max: self.payload_bytes_max }),
-            _ => Err(PushError::Full),
+        self.so_far = before;
+        if self.is_empty() {
+            return Err(PushError::NeverFits { bytes_max: self.payload_bytes_max });
         }
+        Err(PushError::Full)
     }
 
     /// How many records are in the batch.
     pub fn records(&self) -> u32 {
-        self.records
+        self.so_far.records
     }
 
     /// Is nothing in it?
     pub fn is_empty(&self) -> bool {
-        self.records == 0
+        self.so_far.records == 0
     }
 
     /// Number of the first record.
@@ -147,7 +154,7 @@ impl BatchWriter {
 
     /// The number that the next record will get.
     pub fn next_number(&self) -> u64 {
-        self.first_number.saturating_add(u64::from(self.records))
+        self.first_number.saturating_add(u64::from(self.so_far.records))
     }
 
     /// How long the payload is so far, in bytes.
@@ -172,17 +179,16 @@ impl BatchWriter {
     }
 
     fn header(&self) -> [u64; 3] {
-        [self.first_number, u64::from(self.records), zigzag(self.base_time_ns)]
-    }
-
-    fn buffer_bytes_max(&self) -> usize {
-        self.payload_bytes_max.saturating_add(HEADER_BYTES_MAX)
+        [self.first_number, u64::from(self.so_far.records), zigzag(self.so_far.base_time_ns)]
     }
 
     fn append(&mut self, record: &Record<'_>) {
+        if self.is_empty() {
+            self.so_far.base_time_ns = record.time_ns;
+            self.so_far.last_time_ns = record.time_ns;
+        }
         self.buffer.push(record.level);
-        put_signed(&mut self.buffer, record.time_ns.wrapping_sub(self.last_time_ns));
-        self.last_time_ns = record.time_ns;
+        put_signed(&mut self.buffer, record.time_ns.wrapping_sub(self.so_far.last_time_ns));
         self.intern(record.logger);
         self.intern(record.thread);
         put_integer(&mut self.buffer, u64::from(record.process_id));
@@ -190,11 +196,10 @@ impl BatchWriter {
         put_integer(&mut self.buffer, record.exception_at.map_or(0, |at| at as u64 + 1));
         put_integer(&mut self.buffer, record.fields.len() as u64);
         for field in record.fields {
-            if self.buffer.len() > self.buffer_bytes_max() {
-                return; // Too long already: `push` takes it back.
-            }
             self.append_field(field);
         }
+        self.so_far.last_time_ns = record.time_ns;
+        self.so_far.records += 1;
     }
 
     fn append_field(&mut self, field: &Field<'_>) {
@@ -225,7 +230,10 @@ impl BatchWriter {
 
     fn intern(&mut self, string: &str) {
         match self.interner.find(string, &self.buffer) {
-            Found::Index(index) => put_integer(&mut self.buffer, u64::from(index)),
+            Found::Index(index) => {
+                self.so_far.repeated_bytes += string.len();
+                put_integer(&mut self.buffer, u64::from(index));
+            }
             Found::New(place) => {
                 self.buffer.push(0);
                 put_string(&mut self.buffer, string);
@@ -236,8 +244,9 @@ impl BatchWriter {
     }
 }
 
-/// Would the reader take it?
-fn check(record: &Record<'_>) -> Result<(), PushError> {
+/// Would the reader take it? Then how many bytes it has at least: those of all
+/// strings that have no index.
+fn check(record: &Record<'_>) -> Result<usize, PushError> {
     if let Some(at) = record.exception_at
         && !record.body.is_char_boundary(at)
     {
@@ -246,24 +255,25 @@ fn check(record: &Record<'_>) -> Result<(), PushError> {
     if record.fields.len() > FIELDS_MAX {
         return Err(PushError::TooManyFields { fields: record.fields.len() });
     }
+    let mut bytes = record.body.len() + bytes_of_long(record.logger) + bytes_of_long(record.thread);
     for field in record.fields {
-        if let Value::Json(text) = field.value {
-            if text.len() > JSON_BYTES_MAX {
-                return Err(PushError::JsonTooLong { bytes: text.len() });
-            }
-            if !is_json_line(text) {
-                return Err(PushError::NotJson);
-            }
-        }
+        bytes = bytes.saturating_add(bytes_of_long(field.key)).saturating_add(check_value(field)?);
     }
-    Ok(())
+    Ok(bytes)
 }
 
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
+fn bytes_of_long(string: &str) -> usize {
+    if string.len() > INTERNED_BYTES_MAX { string.len() } else { 0 }
 }
 
-fn integer_bytes(value: u64) -> usize {
-    let bits = 64 - (value | 1).leading_zeros();
-    bits.div_ceil(7) as usize
+fn check_value(field: &Field<'_>) -> Result<usize, PushError> {
+    match field.value {
+        Value::Text(text) => Ok(text.len()),
+        Value::Json(text) if text.len() > JSON_BYTES_MAX => {
+            Err(PushError::JsonTooLong { bytes: text.len() })
+        }
+        Value::Json(text) if !is_json_line(text) => Err(PushError::NotJson),
+        Value::Json(text) => Ok(text.len()),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Ok(0),
+    }
 }
