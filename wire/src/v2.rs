@@ -20,6 +20,8 @@ pub mod batch;
 mod codec;
 pub mod compress;
 pub mod frame;
+#[cfg(test)]
+mod golden_tests;
 pub mod handshake;
 pub mod limits;
 pub mod report;

@@ -55,8 +55,7 @@ pub struct Opener(Option<Direction>);
 
 /// The client's ends of a session. Without a secret there are no MACs.
 pub fn client(secret: Option<&Secret>, transcript: &Transcript) -> (Sealer, Opener) {
-    let keys = secret.map(|s| (s.key_to_server(transcript), s.key_to_client(transcript)));
-    let (to_server, to_client) = keys.unzip();
+    let (to_server, to_client) = secret.map(|secret| secret.keys(transcript)).unzip();
     (Sealer(to_server.map(Direction::new)), Opener(to_client.map(Direction::new)))
 }
 

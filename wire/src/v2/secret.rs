@@ -53,12 +53,14 @@ impl Secret {
         self.0.verify(&[SERVER_PROOF, &transcript.0, numbers], proof)
     }
 
-    pub(crate) fn key_to_server(&self, transcript: &Transcript) -> Keyed {
-        Keyed::new(&self.0.tag(&[KEY_TO_SERVER, &transcript.0]))
+    /// The keys of the direction to the server, and of that to the client.
+    pub(crate) fn keys(&self, transcript: &Transcript) -> (Keyed, Keyed) {
+        let [to_server, to_client] = self.raw_keys(transcript);
+        (Keyed::new(&to_server), Keyed::new(&to_client))
     }
 
-    pub(crate) fn key_to_client(&self, transcript: &Transcript) -> Keyed {
-        Keyed::new(&self.0.tag(&[KEY_TO_CLIENT, &transcript.0]))
+    pub(crate) fn raw_keys(&self, transcript: &Transcript) -> [[u8; TAG_BYTES]; 2] {
+        [KEY_TO_SERVER, KEY_TO_CLIENT].map(|label| self.0.tag(&[label, &transcript.0]))
     }
 }
 
