@@ -13,6 +13,8 @@
 //! v1         the object's fields, checked: a Record
 //! signature  the HMAC over five of its fields, when there is a secret
 //! ```
+//!
+//! The second protocol has a house of its own, [`v2`].
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

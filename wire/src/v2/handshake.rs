@@ -227,6 +227,13 @@ pub struct Welcome {
 }
 
 impl Welcome {
+    /// Has somebody else used this client's id, or is its spool an old copy?
+    /// Then the server would skip new messages as duplicates: the client has to
+    /// take a new id.
+    pub fn knows_more(&self, next_number: u64) -> bool {
+        self.taken >= next_number
+    }
+
     /// The payload, with the server's proof if there is a secret.
     pub fn encode(&self, proven: Option<(&Secret, &Transcript)>) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);

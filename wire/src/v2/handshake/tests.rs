@@ -125,6 +125,12 @@ fn limits_that_no_session_can_work_with_are_refused() {
 }
 
 #[test]
+fn a_server_that_knows_more_than_the_client_has_numbered_is_noticed() {
+    let welcome = Welcome { durable: 4, taken: 7 };
+    assert!(welcome.knows_more(7) && !welcome.knows_more(8));
+}
+
+#[test]
 fn a_welcome_whose_numbers_cannot_be_is_refused() {
     for (durable, taken) in [(2, 1), (0, NUMBER_MAX + 1)] {
         let payload = Welcome { durable, taken }.encode(None);
