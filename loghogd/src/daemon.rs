@@ -104,7 +104,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     };
     let disk: Arc<dyn Disk> = Arc::new(log_dir);
     // Before anybody else touches a file: what was being written may be cut off.
-    let (journal, _clients) = Journal::open(Arc::clone(&disk), CLIENTS_MAX, clock.now())
+    let (journal, clients) = Journal::open(Arc::clone(&disk), CLIENTS_MAX, clock.now())
         .with_context(|| {
             format!("cannot read what clients were told, in {}", disk.path().display())
         })?;
@@ -146,6 +146,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         frame_bytes_max: config.server.frame_bytes_max,
         datagram_bytes_max: config.server.datagram_bytes_max,
         handover: handover.clone(),
+        clients,
         stop: stopping,
     };
     let road = Road::new(shared, lanes());

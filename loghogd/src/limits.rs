@@ -255,6 +255,14 @@ pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
 /// needs a new certificate then.
 pub const AUTHORITY_WARNING_DAYS: i64 = 180;
 
+/// What may wait to be written to a client, in bytes. Beyond it nothing more is
+/// read from the client.
+pub const SESSION_OUT_BYTES_MAX: usize = 16 << 10;
+
+/// A session keeps a buffer of so many bytes for what it writes; a larger one
+/// is given back.
+pub const SESSION_SPARE_BYTES: usize = 1 << 10;
+
 /// Clients that are remembered, unless configured otherwise. With one more, the
 /// one unseen for the longest time is forgotten; when all are connected, the
 /// new one is refused.

@@ -47,6 +47,7 @@ mod pending;
 pub mod persist;
 pub mod rotate;
 pub mod seal;
+mod session;
 #[cfg(test)]
 mod test_writer;
 pub mod trim;
@@ -66,12 +67,14 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tracing::debug;
+use wire::v2::frame;
 
 use self::accept::Stream;
 use self::accept::udp::{Drops, Mailbag};
 use self::gate::{Protocol, Way};
 use self::lane::{Done, Lane, Lanes, Pause, Taken, Works};
 use self::pending::Pending;
+use self::persist::clients::Clients;
 use self::persist::held::Hold;
 use self::persist::writer::Handover;
 use crate::clock::Clock;
@@ -105,6 +108,8 @@ pub struct Shared {
     pub datagram_bytes_max: u32,
     /// The way to the disk.
     pub handover: Handover,
+    /// What is remembered of clients that number their messages.
+    pub clients: Arc<Clients>,
     /// Becomes the end of reading when it is time to stop.
     pub stop: watch::Receiver<Option<Instant>>,
 }
@@ -184,6 +189,7 @@ impl Road {
         let mut pending = Pending::default();
         let mut until: Option<Instant> = None;
         let mut bomb_pause = Duration::ZERO;
+        let mut protocol = None;
         while !seat.is_leaving() {
             match until {
                 // What has been read is carried on, whatever the time, but for
@@ -201,7 +207,8 @@ impl Road {
                 },
             }
             // Boxed: what a turn needs is not kept while waiting for the next.
-            match Box::pin(self.turn(&mut stream, &peer, &seat, &mut pending)).await {
+            match Box::pin(self.turn(&mut stream, &peer, &seat, &mut pending, &mut protocol)).await
+            {
                 Ok(Turn::Carried) => {}
                 Ok(Turn::Bombed) => {
                     bomb_pause = (bomb_pause * 2).clamp(BOMB_PAUSE_MIN, BOMB_PAUSE_MAX);
@@ -213,6 +220,12 @@ impl Road {
                 }
                 // Boxed: it is rare, and takes room in every connection.
                 Ok(Turn::Held(held)) => Box::pin(held.hold.over()).await,
+                Ok(Turn::Session) => {
+                    let way = Way { protocol: Protocol::V2, tls: peer.transport == Transport::Tls };
+                    let first = pending.bytes().to_vec();
+                    drop(pending);
+                    return Box::pin(session::serve(self, stream, peer, way, seat, first)).await;
+                }
                 Ok(Turn::Ended) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if until.is_some() && !stream.has_more() {
@@ -250,6 +263,7 @@ impl Road {
         peer: &Peer,
         seat: &Seat,
         pending: &mut Pending,
+        protocol: &mut Option<frame::Protocol>,
     ) -> io::Result<Turn> {
         let mut taken = tokio::select! {
             biased;
@@ -288,6 +302,17 @@ impl Road {
                 bytes => start + bytes,
             };
             let chunk = buffer.get(..end).unwrap_or_default();
+            // The first bytes tell, and it stays at that.
+            *protocol = protocol.or_else(|| frame::protocol(chunk));
+            if *protocol != Some(frame::Protocol::V1) {
+                pending.keep(chunk, false);
+                seat.heard(false);
+                return Ok(match protocol {
+                    Some(_) => Turn::Session,
+                    None if seat.set_pending(pending.capacity()) => Turn::Carried,
+                    None => Turn::Ended,
+                });
+            }
             let carried = self.carry(works, chunk, peer, seat).await;
             let rest = chunk.get(carried.bytes..).unwrap_or_default();
             pending.keep(rest, carried.pause.leaves_frames());
@@ -472,6 +497,8 @@ enum Turn {
     Carried,
     /// The same, and among it were payloads that cost far more than they weigh.
     Bombed,
+    /// The connection speaks the second protocol.
+    Session,
     /// What was read waits for a file, and has its room meanwhile.
     Held(Box<Waiting>),
     /// There is nothing more to come, or nothing that can be understood.

@@ -96,6 +96,15 @@ counters! {
     ProtocolTooOld = "protocol_too_old",
     /// Records that came without TLS for a facility that requires it.
     TlsMissing = "tls_missing",
+    /// Frames of a session whose MAC is wrong: altered, repeated, reordered.
+    SessionForged = "session_forged",
+    /// Sessions that ended because a client sent what the protocol does not
+    /// allow.
+    SessionMalformed = "session_malformed",
+    /// Sessions that ended through a fault of this side.
+    SessionBroken = "session_broken",
+    /// Messages that clients say they have dropped.
+    ClientDropped = "client_dropped",
     /// Records without a host for a facility with a file per host.
     HostEmpty = "host_empty",
     /// Records whose host's name is too long.

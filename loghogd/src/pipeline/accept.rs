@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -96,6 +96,50 @@ impl Stream {
                 outcome
             }
         }
+    }
+}
+
+// For the second protocol; the first never writes.
+impl Stream {
+    /// Waits until something can be written, or the connection has ended.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub async fn writable(&self) -> io::Result<()> {
+        match &self.wire {
+            Wire::Tcp(stream) => stream.writable().await,
+            Wire::Tls(tls) => tls.stream.get_ref().0.writable().await,
+        }
+    }
+
+    /// Writes what fits, without waiting; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits; else what the system says.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.wire {
+            Wire::Tcp(stream) => stream.try_write(bytes),
+            Wire::Tls(tls) => {
+                let mut context = Context::from_waker(Waker::noop());
+                let written = Pin::new(&mut tls.stream).poll_write(&mut context, bytes);
+                // What TLS keeps goes with the next write, or now.
+                let _ = Pin::new(&mut tls.stream).poll_flush(&mut context);
+                match written {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub async fn shut_down(&mut self) {
+        // Whoever has gone need not be told.
+        let shut_down = std::future::poll_fn(|context| match &mut self.wire {
+            Wire::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Wire::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(context),
+        });
+        let _ = shut_down.await;
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use wire::frame::{self, Frame, Next};
+use wire::v2::compress::Expander;
 
 use super::decode::{DecodeError, Decoder};
 use super::gate::{Gate, GateError, Protocol, Way};
@@ -63,8 +64,11 @@ impl Lanes {
 #[derive(Debug)]
 pub(super) struct Works {
     decoder: Decoder,
-    gate: Gate,
+    pub(super) gate: Gate,
     pub(super) batch: Batch,
+    /// Inflates batches of the second protocol, to this buffer.
+    pub(super) expander: Expander,
+    pub(super) expanded: Vec<u8>,
     done: Done,
     /// Of the file that the frame at hand waits for.
     hold: Option<Hold>,
@@ -119,7 +123,8 @@ impl Pause {
 impl Works {
     pub(super) fn new(table: Arc<Table>, batch: Batch) -> Works {
         let (decoder, gate) = (Decoder::default(), Gate::new(table));
-        Works { decoder, gate, batch, done: Done::default(), hold: None }
+        let (expander, expanded) = (Expander::new(), Vec::new());
+        Works { decoder, gate, batch, expander, expanded, done: Done::default(), hold: None }
     }
 
     /// Follows these facilities from now on.

@@ -285,6 +285,11 @@ impl Rounds {
         };
         if !self.admit_host(number, section) {
             self.around.stats.add(Counter::HostsTooMany, section.messages);
+            // Nothing more will become of them.
+            if let Some(receipt) = &section.receipt {
+                receipt.set_out();
+                receipt.clone().settle();
+            }
             self.forget_if_gone(number);
             return;
         }

@@ -255,7 +255,8 @@ impl Kept {
 fn alike(one: &Parsed, other: &Parsed) -> bool {
     match (one.as_f64(), other.as_f64()) {
         (Some(a), Some(b)) if one.is_f64() || other.is_f64() => {
-            (a - b).abs() <= a.abs() * f64::EPSILON || a == b
+            (a - b).abs() <= (a.abs() * f64::EPSILON).max(f64::MIN_POSITIVE * f64::EPSILON)
+                || a == b
         }
         _ => one == other,
     }

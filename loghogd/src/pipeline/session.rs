@@ -1,0 +1,376 @@
+//! A connection that speaks the second protocol.
+//! Frames of a client -> numbered lines on their way; what became safe -> acknowledgements.
+//! Invariant: a client hears that a message is safe only when its line is synced, and its name is.
+//! Leaves out: the bytes of frames (`wire::v2`), what is remembered of clients (`persist::clients`).
+//!
+//! ```text
+//! greet   HELLO to WELCOME: who it is, and whether it knows the secret
+//! batch   records -> a batch of lines, as far as there is room for them
+//! ```
+//! docs/protocol.md is the specification. Like every connection it waits without
+//! a buffer, and takes a lane when there is something to read.
+
+mod batch;
+mod greet;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+use wire::frame::{self, Next};
+use wire::v2::frame::{Head, Type};
+use wire::v2::report::{Ack, Code, Farewell, Report};
+use wire::v2::seal::{Opener, Sealer};
+
+use self::batch::Stalled;
+use super::Road;
+use super::accept::Stream;
+use super::gate::Way;
+use super::lane::Lane;
+use super::persist::clients::Session;
+use crate::config::Table;
+use crate::config::facility::Secret;
+use crate::connections::{Peer, Seat};
+use crate::limits::{SESSION_OUT_BYTES_MAX, SESSION_SPARE_BYTES};
+use crate::stats::Counter;
+
+/// Speaks with a client until one of both has enough. `first` is what was read
+/// of it already: the beginning of its HELLO.
+pub(super) async fn serve(
+    road: Arc<Road>,
+    stream: Stream,
+    peer: Peer,
+    way: Way,
+    seat: Seat,
+    first: Vec<u8>,
+) {
+    let mut line = Line { road, stream, peer, way, seat, inbox: first, out: Vec::new() };
+    let greeted = match line.greet().await {
+        Ok(greeted) => greeted,
+        Err(end) => return line.end(end, None).await,
+    };
+    let mut talk = Talk {
+        acknowledged: greeted.session.durable(),
+        next_number: None,
+        stalled: None,
+        table: line.road.shared.table.load_full(),
+        greeted,
+    };
+    let end = talk.run(&mut line).await;
+    line.end(end, Some(&mut talk.greeted.sealer)).await;
+}
+
+/// A connection, and what is on its way over it.
+struct Line {
+    road: Arc<Road>,
+    stream: Stream,
+    peer: Peer,
+    way: Way,
+    seat: Seat,
+    /// What was read and is not a whole frame yet.
+    inbox: Vec<u8>,
+    /// What is to be written.
+    out: Vec<u8>,
+}
+
+/// What both sides know of each other behind WELCOME.
+struct Greeted {
+    session: Session,
+    app: String,
+    host: String,
+    module: String,
+    secret: Option<Secret>,
+    sealer: Sealer,
+    opener: Opener,
+}
+
+/// A session under way.
+struct Talk {
+    greeted: Greeted,
+    /// What the client was told is safe.
+    acknowledged: u64,
+    /// Where the next batch has to begin; none before the first.
+    next_number: Option<u64>,
+    /// A batch that waits for a file.
+    stalled: Option<Stalled>,
+    table: Arc<Table>,
+}
+
+/// Why a connection ends.
+enum End {
+    /// The other side has gone, or said farewell.
+    Gone,
+    /// We say so, and why.
+    Farewell(Code, String),
+    /// The same; it is counted as well.
+    Refused(Counter, Code, String),
+    /// Nothing can be said any more.
+    Broken(Counter, String),
+}
+
+impl Line {
+    async fn end(mut self, end: End, sealer: Option<&mut Sealer>) {
+        let (code, text) = match end {
+            End::Gone => return,
+            End::Broken(counter, text) => {
+                return self.road.refuse(&self.peer, counter, 1, &text);
+            }
+            End::Refused(counter, code, text) => {
+                self.road.refuse(&self.peer, counter, 1, &text);
+                (code, text)
+            }
+            End::Farewell(code, text) => {
+                debug!("{}: {text}", self.peer);
+                (code, text)
+            }
+        };
+        let payload = Farewell { code, text: &text }.encode();
+        let head = Head::plain(Type::Farewell);
+        let written = match sealer {
+            Some(sealer) => sealer.write(&mut self.out, head, &payload),
+            None => wire::v2::seal::write_plain(&mut self.out, head, &payload),
+        };
+        if written.is_ok() {
+            let last = async { while !self.out.is_empty() && self.flush().await.is_ok() {} };
+            // Whoever does not read it need not be waited for.
+            let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
+            self.stream.shut_down().await;
+        }
+    }
+
+    /// Writes some of what is to be written; waits when the other side does
+    /// not read.
+    async fn flush(&mut self) -> io::Result<()> {
+        match self.stream.try_write(&self.out) {
+            Ok(bytes) => {
+                self.out.drain(..bytes);
+                if self.out.is_empty() && self.out.capacity() > SESSION_SPARE_BYTES {
+                    self.out = Vec::new();
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await,
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What there is to do next.
+enum Event {
+    Readable,
+    Durable(u64),
+    Flushed,
+    Free,
+    End(End),
+}
+
+impl Talk {
+    async fn run(&mut self, line: &mut Line) -> End {
+        loop {
+            let event = self.next_event(line).await;
+            let done = match event {
+                Event::End(end) => return end,
+                Event::Flushed => Ok(()),
+                Event::Durable(number) => self.acknowledge(line, number),
+                Event::Free => self.resume(line).await,
+                Event::Readable => self.read(line).await,
+            };
+            if let Err(end) = done {
+                return end;
+            }
+            // A secret that has changed has to be proven anew.
+            if let Err(end) = self.follow(line) {
+                return end;
+            }
+        }
+    }
+
+    async fn next_event(&mut self, line: &mut Line) -> Event {
+        let mut stop = line.road.shared.stop.clone();
+        let (session, acknowledged) = (&self.greeted.session, self.acknowledged);
+        let may_read = self.stalled.is_none() && line.out.len() <= SESSION_OUT_BYTES_MAX;
+        let over = async {
+            match &self.stalled {
+                Some(stalled) => stalled.hold.over().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = line.seat.evicted() => Event::End(End::Farewell(Code::Busy, "there are too many connections".into())),
+            _ = stop.wait_for(Option::is_some) => Event::End(End::Farewell(Code::Stopping, "the server stops".into())),
+            durable = session.more_durable_than(acknowledged) => match durable {
+                Ok(number) => Event::Durable(number),
+                Err(evicted) => Event::End(End::Farewell(Code::Evicted, evicted.to_string())),
+            },
+            () = over => Event::Free,
+            ready = line.stream.writable(), if !line.out.is_empty() => match ready {
+                Ok(()) => match line.stream.try_write(&line.out) {
+                    Ok(bytes) => {
+                        line.out.drain(..bytes);
+                        Event::Flushed
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Flushed,
+                    Err(_) => Event::End(End::Gone),
+                },
+                Err(_) => Event::End(End::Gone),
+            },
+            ready = line.stream.readable(), if may_read => match ready {
+                Ok(()) => Event::Readable,
+                Err(_) => Event::End(End::Gone),
+            },
+        }
+    }
+
+    fn acknowledge(&mut self, line: &mut Line, durable: u64) -> Result<(), End> {
+        self.acknowledged = durable;
+        self.say(line, Type::Ack, &Ack { durable }.encode())
+    }
+
+    fn say(&mut self, line: &mut Line, kind: Type, payload: &[u8]) -> Result<(), End> {
+        let written = self.greeted.sealer.write(&mut line.out, Head::plain(kind), payload);
+        written.map_err(|error| End::Broken(Counter::SessionBroken, error.to_string()))
+    }
+
+    /// Reads a chunk, and carries the whole frames of it.
+    async fn read(&mut self, line: &mut Line) -> Result<(), End> {
+        let road = Arc::clone(&line.road);
+        let mut taken = tokio::select! {
+            biased;
+            () = line.seat.evicted() => return Ok(()),
+            taken = road.lanes.take() => taken,
+        };
+        let lane = &mut *taken.lane;
+        let bytes = match line.stream.try_read(&mut lane.buffer) {
+            Ok(0) => return Err(End::Gone),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(End::Broken(Counter::TlsProtocol, error.to_string()));
+            }
+            Err(_) => return Err(End::Gone),
+        };
+        let Lane { buffer, works } = lane;
+        let fresh = buffer.get(..bytes).unwrap_or_default();
+        let mut inbox = std::mem::take(&mut line.inbox);
+        let consumed = if inbox.is_empty() {
+            let consumed = self.carry(line, works, fresh).await?;
+            inbox.extend_from_slice(fresh.get(consumed..).unwrap_or_default());
+            consumed
+        } else {
+            inbox.extend_from_slice(fresh);
+            let consumed = self.carry(line, works, &inbox).await?;
+            inbox.drain(..consumed);
+            consumed
+        };
+        if inbox.is_empty() {
+            inbox = Vec::new();
+        }
+        line.inbox = inbox;
+        line.seat.heard(consumed > 0);
+        if !line.seat.set_pending(line.inbox.capacity()) {
+            return Err(End::Farewell(Code::Busy, "there is no room for unfinished frames".into()));
+        }
+        Ok(())
+    }
+
+    /// Carries whole frames; returns how many bytes they were.
+    async fn carry(
+        &mut self,
+        line: &mut Line,
+        works: &mut super::lane::Works,
+        bytes: &[u8],
+    ) -> Result<usize, End> {
+        let max = self.greeted.opener.announced_bytes_max(line.road.shared.frame_bytes_max);
+        let mut consumed = 0;
+        while self.stalled.is_none() {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let frame = match frame::next(rest, max) {
+                Ok(Next::Frame(frame)) => frame,
+                Ok(Next::More { .. }) => break,
+                Err(error) => {
+                    let (counter, code) = (Counter::FrameTooLong, Code::Malformed);
+                    return Err(End::Refused(counter, code, error.to_string()));
+                }
+            };
+            consumed += frame.bytes;
+            line.road.shared.stats.add(Counter::Frames, 1);
+            let (head, payload) = match self.greeted.opener.open(frame.flags, frame.payload) {
+                Ok(opened) => opened,
+                Err(wire::v2::seal::SealError::Forged) => {
+                    let text = "a frame was altered, repeated or reordered on its way";
+                    return Err(End::Broken(Counter::SessionForged, text.into()));
+                }
+                Err(error) => return Err(malformed(&error)),
+            };
+            match head.kind {
+                Type::Batch => self.carry_batch(line, works, head.compression, payload).await?,
+                Type::Report => self.note_dropped(line, payload)?,
+                Type::Farewell => {
+                    let done = Farewell::decode(payload).map_err(|error| malformed(&error))?;
+                    debug!("{}: says farewell: {}", line.peer, done.text);
+                    if done.code == Code::Done {
+                        line.road.shared.clients.forget(&self.greeted.session);
+                    }
+                    return Err(End::Gone);
+                }
+                kind => return Err(malformed(&format!("a {kind:?} frame in an open session"))),
+            }
+        }
+        Ok(consumed)
+    }
+
+    /// The client has dropped messages: somebody should know.
+    fn note_dropped(&self, line: &Line, payload: &[u8]) -> Result<(), End> {
+        let report = Report::decode(payload).map_err(|error| malformed(&error))?;
+        for (reason, messages) in report.dropped {
+            line.road.shared.stats.add(Counter::ClientDropped, messages);
+            warn!(
+                "client {} on {} ({}) has dropped {messages} messages: {reason:?}",
+                self.greeted.session.key(),
+                crate::own_log::quote(&self.greeted.host),
+                line.peer
+            );
+        }
+        Ok(())
+    }
+
+    /// Follows a new configuration: the secret may be another one, and what is
+    /// required as well.
+    fn follow(&mut self, line: &Line) -> Result<(), End> {
+        let table = line.road.shared.table.load();
+        if Arc::ptr_eq(&table, &self.table) {
+            return Ok(());
+        }
+        self.table = Arc::clone(&table);
+        let facility = table.find(&self.greeted.app, &self.greeted.module);
+        match facility.map(|facility| &facility.secret) {
+            Some(secret) if *secret == self.greeted.secret => Ok(()),
+            _ => Err(End::Farewell(Code::Stopping, "the configuration has changed".into())),
+        }
+    }
+}
+
+fn malformed(error: &dyn std::fmt::Display) -> End {
+    End::Refused(Counter::SessionMalformed, Code::Malformed, error.to_string())
+}
+
+/// Random bytes that nobody can guess.
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], End> {
+    let mut bytes = [0; BYTES];
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => {
+            let text = "the system has no random numbers";
+            Err(End::Refused(Counter::SessionBroken, Code::Internal, text.into()))
+        }
+    }
+}
+
+/// Until when a client has to have said something.
+fn deadline(limit: Duration) -> Instant {
+    Instant::now() + limit
+}
