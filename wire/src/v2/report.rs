@@ -102,7 +102,8 @@ codes! {
 codes! {
     /// Why a side closes.
     Code {
-        /// Nothing is wrong: the client has no more to say.
+        /// Nothing is wrong. A client says so only when it holds nothing that is
+        /// not acknowledged: the server may forget it.
         Done = 1,
         /// The server stops, and will be back.
         Stopping = 2,
