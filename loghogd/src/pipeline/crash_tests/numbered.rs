@@ -260,3 +260,28 @@ proptest! {
         arrives_once(&plan, &stops, Restart::PowerLost(seed), form)?;
     }
 }
+
+#[test]
+fn a_message_that_was_given_up_in_a_file_that_was_sealed_is_not_taken_for_safe() {
+    let clock = Clock::standing("2026-11-20T12:30:00Z".parse().unwrap(), TimeZone::UTC);
+    let disk = Simulated::new();
+    let mut client = Client::default();
+    let mut daemon = start(&disk, &clock, Form::Plain, &client);
+    daemon.act(&Step::Log(1), &mut client);
+    daemon.act(&Step::Round, &mut client);
+    disk.fail(Fault::new(Errno::ENOSPC).on(&[Operation::Write]).at(|_, name| name == "root.log"));
+    daemon.act(&Step::Log(1), &mut client);
+    daemon.act(&Step::Round, &mut client);
+    // The file turns without it, and is sealed.
+    daemon.act(&Step::Wait { minutes: 40 }, &mut client);
+    daemon.act(&Step::Round, &mut client);
+    daemon.act(&Step::Seal, &mut client);
+    assert_eq!(client.acknowledged, 1);
+    disk.heal();
+    let disk = disk.restart(Restart::Killed);
+    let mut daemon = start(&disk, &clock, Form::Plain, &client);
+    assert_eq!(daemon.session.durable(), 1);
+    daemon.send(&client);
+    daemon.act(&Step::Round, &mut client);
+    assert_eq!(found(&disk, "root.log").0, [1, 2]);
+}
