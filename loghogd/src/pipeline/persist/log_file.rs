@@ -318,6 +318,12 @@ impl LogFile {
         }
     }
 
+    /// A region that was given up is cut off, and does not come back.
+    pub(super) fn make_void_safe(&mut self, desk: &mut Desk<'_>) -> io::Result<()> {
+        self.open(desk)?;
+        self.open.as_ref().map_or(Ok(()), |open| open.file.sync())
+    }
+
     /// So many bytes of what waits.
     fn region(&self, bytes: usize) -> impl Iterator<Item = &[u8]> {
         let (mut skip, mut rest) = (self.written, bytes);
@@ -673,7 +679,9 @@ impl LogFile {
         if !self.is_between_messages() {
             return Err(io::Error::other("a message is in it in part, and cannot be cut off"));
         }
-        if desk.form != Form::Plain {
+        if desk.form != Form::Plain || self.has_receipts() {
+            // What comes next goes to another file, and may be safe before; then
+            // what is lost of this one would be sent again, and stand behind it.
             // Of lines a power failure leaves whole ones; half a member would
             // make a damaged file of the segment.
             let receipts = self.sync(desk);

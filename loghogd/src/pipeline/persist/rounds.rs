@@ -95,6 +95,8 @@ pub(in crate::pipeline) struct Rounds {
     /// Folders in which names have changed, and until when they may stay
     /// unsynced.
     folders_unsynced: HashMap<Box<str>, Instant>,
+    /// Those of which the own log knows that they cannot be synced.
+    folders_failing: BTreeSet<Box<str>>,
     hosts: Hosts,
     /// By facility with a `max_total_size`: what its live files have grown by
     /// since the trimmer heard of it.
@@ -175,6 +177,7 @@ impl Rounds {
             is_stopping: false,
             open: BTreeSet::new(),
             folders_unsynced: HashMap::new(),
+            folders_failing: BTreeSet::new(),
             grown: HashMap::new(),
             round: 0,
         }
@@ -396,6 +399,7 @@ impl Rounds {
     /// journal know: one sync for all files. Returns those that cannot be
     /// written now.
     fn plan(&mut self, numbers: &[usize], now: Instant) -> HashMap<usize, io::Error> {
+        self.make_safe(numbers, now);
         let (mut intents, mut failed) = (Vec::new(), HashMap::new());
         for &number in numbers {
             let needs_plan = self.files.get(number).is_some_and(LogFile::needs_plan);
@@ -428,11 +432,29 @@ impl Rounds {
         failed
     }
 
-    /// Lets the journal know of a region that was given up.
-    fn report_void(&mut self, number: usize) -> io::Result<()> {
-        let Some(file) = self.files.get_mut(number) else { return Ok(()) };
-        if let Some(place) = &file.void {
-            self.journal.void(place)?;
+    /// Of a file only its last region may be in doubt after a stop: the one
+    /// before has to be safe. Mostly it is: only in a stop rounds do not sync.
+    fn make_safe(&mut self, numbers: &[usize], now: Instant) {
+        let is_unsafe = |number: &&usize| {
+            self.files.get(**number).is_some_and(|file| file.needs_plan() && file.has_receipts())
+        };
+        for number in numbers.iter().filter(is_unsafe).copied().collect::<Vec<_>>() {
+            self.sync(number, now);
+        }
+        if !self.settling.is_empty() {
+            self.sync_folders(now);
+        }
+    }
+
+    /// Lets the journal know of a region that was given up, and is not there
+    /// whatever happens.
+    fn report_void(&mut self, number: usize, now: Instant) -> io::Result<()> {
+        let Some(place) = self.files.get(number).and_then(|file| file.void.clone()) else {
+            return Ok(());
+        };
+        self.with(number, now, LogFile::make_void_safe).transpose()?;
+        self.journal.void(&place)?;
+        if let Some(file) = self.files.get_mut(number) {
             file.void = None;
         }
         Ok(())
@@ -440,6 +462,10 @@ impl Rounds {
 
     /// None when the file has to turn more often than a round allows.
     fn plan_file(&mut self, number: usize, now: Instant) -> io::Result<Option<Intent>> {
+        let folder = self.files.get(number).map(|file| &file.folder);
+        if folder.is_some_and(|folder| self.settling.contains_key(folder)) {
+            return Err(io::Error::other("the name of a file in its folder could not be synced"));
+        }
         for _ in 0..TURNS_A_FILE_MAX {
             match self.with(number, now, LogFile::plan).transpose()? {
                 Some(Plan::Intend(intent)) => return Ok(Some(intent)),
@@ -527,7 +553,7 @@ impl Rounds {
     }
 
     fn turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        self.report_void(number)?;
+        self.report_void(number, now)?;
         let turned = self.with(number, now, LogFile::turn).unwrap_or(Ok(None));
         if let Ok(Some(segment)) = &turned
             && let Some(region) = self.files.get_mut(number).and_then(LogFile::take_last_region)
@@ -637,10 +663,16 @@ impl Rounds {
 
     fn sync_folder(&mut self, folder: &str, now: Instant) {
         match self.around.disk.sync_folder(folder) {
-            Ok(()) => _ = self.folders_unsynced.remove(folder),
+            Ok(()) => {
+                self.folders_unsynced.remove(folder);
+                self.folders_failing.remove(folder);
+            }
             Err(error) => {
                 self.folders_unsynced.insert(folder.into(), now + SYNC_RETRY);
                 self.around.stats.add(Counter::SyncFailures, 1);
+                if !self.folders_failing.insert(folder.into()) {
+                    return;
+                }
                 error!(
                     "cannot sync {}: {error}; names that were given in the last moments may be \
                      lost with the power; {}",

@@ -12,6 +12,7 @@ use crate::pipeline::gate::GateError;
 use crate::pipeline::lane::Works;
 use crate::pipeline::persist::entry::{Entry, Value};
 use crate::pipeline::persist::held::Hold;
+use crate::pipeline::persist::numbers::Run;
 use crate::pipeline::persist::{PersistError, Pushed};
 use crate::stats::Counter;
 use tokio::sync::OwnedSemaphorePermit;
@@ -28,13 +29,27 @@ pub(super) struct Stalled {
     _room: OwnedSemaphorePermit,
 }
 
-/// Why a record has no line.
+/// Why a record has no line: what is counted, what its sender hears.
+type Why = (Counter, Refusal, String);
+
+/// Records of a batch that have no line, for one reason.
 struct Refusing {
-    first: u64,
-    messages: u64,
-    counter: Counter,
-    code: Refusal,
-    text: String,
+    why: Why,
+    runs: Vec<Run>,
+}
+
+impl Refusing {
+    /// Of each reason the first is kept in words: a batch may have thousands.
+    fn note(all: &mut Vec<Refusing>, number: u64, why: Why) {
+        let Some(refusing) = all.iter_mut().find(|refusing| refusing.why.0 == why.0) else {
+            all.push(Refusing { why, runs: vec![(number, 1)] });
+            return;
+        };
+        match refusing.runs.last_mut() {
+            Some((first, count)) if *first + *count == number => *count += 1,
+            _ => refusing.runs.push((number, 1)),
+        }
+    }
 }
 
 impl Talk {
@@ -98,7 +113,7 @@ impl Talk {
         let taken = self.greeted.session.taken();
         let mut reader =
             BatchReader::new(payload, BATCH_RECORDS_MAX).map_err(|error| malformed(&error))?;
-        let mut refusing: Option<Refusing> = None;
+        let mut refusing = Vec::new();
         // Of a batch that is malformed in its middle nothing is taken twice:
         // what comes before it is.
         let mut outcome = Ok(());
@@ -131,21 +146,7 @@ impl Talk {
                     self.stalled = Some(Stalled { hold, payload, next_number, _room: room });
                     break;
                 }
-                Err((counter, code, text)) => match &mut refusing {
-                    Some(before)
-                        if before.counter == counter
-                            && before.first + before.messages == number =>
-                    {
-                        before.messages += 1;
-                    }
-                    _ => {
-                        if let Some(before) = refusing.take() {
-                            self.refuse(line, before)?;
-                        }
-                        refusing =
-                            Some(Refusing { first: number, messages: 1, counter, code, text });
-                    }
-                },
+                Err(why) => Refusing::note(&mut refusing, number, why),
             }
             last = number;
             if works.batch.is_full() {
@@ -155,7 +156,7 @@ impl Talk {
         let next = reader.next_number();
         line.road.shared.stats.add(Counter::Records, records);
         self.hand_over(line, works, last).await?;
-        if let Some(refusing) = refusing {
+        for refusing in refusing {
             self.refuse(line, refusing)?;
         }
         if records > 0 {
@@ -196,7 +197,7 @@ impl Talk {
         stamp: &crate::clock::Stamp,
         line: &Line,
         record: &Record<'_>,
-    ) -> Result<Pushed, (Counter, Refusal, String)> {
+    ) -> Result<Pushed, Why> {
         let Works { gate, batch, .. } = works;
         let secret = self.greeted.secret.as_ref();
         let facility = gate
@@ -221,9 +222,11 @@ impl Talk {
 
     /// Says what has no line; nothing more will become of it.
     fn refuse(&mut self, line: &mut Line, refusing: Refusing) -> Result<(), End> {
-        let Refusing { first, messages, counter, code, text } = refusing;
+        let Refusing { why: (counter, code, text), runs } = refusing;
+        let first = runs.first().map_or(0, |(first, _)| *first);
+        let messages = runs.iter().map(|(_, count)| count).sum();
         line.road.refuse(&line.peer, counter, messages, &text);
-        self.greeted.session.settle((first, messages));
+        runs.into_iter().for_each(|run| self.greeted.session.settle(run));
         let payload = Refused { messages, first, code, text: &text }.encode();
         self.say(line, Type::Refused, &payload)
     }
