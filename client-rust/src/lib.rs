@@ -58,6 +58,7 @@ mod pause;
 mod queue;
 mod send;
 mod socket;
+mod spool;
 mod stats;
 mod tls;
 

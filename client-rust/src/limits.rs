@@ -90,6 +90,43 @@ pub const FAILURES_KEPT: usize = 16;
 /// A buffer that a burst has blown up past this is given back once it is empty.
 pub const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
+/// The longest record that waits for a v2 session, in bytes: its frame must
+/// fit into `FRAME_BYTES_MAX`. A longer one is counted as `too_large`.
+pub const RECORD_BYTES_MAX: usize = wire::limits::FRAME_BYTES_MAX as usize;
+
+/// Bytes of all files of a spool, unless the builder says otherwise: some five
+/// million messages. Past it nothing more goes to the disk; memory takes over,
+/// with its own bounds.
+pub const SPOOL_BYTES: u64 = 1 << 30;
+
+/// The least that a builder accepts for a spool: a few of the longest records.
+pub const SPOOL_BYTES_MIN: u64 = 4 << 20;
+
+/// A file of the spool that has come to this many bytes is followed by a new
+/// one; it is deleted when all in it is acknowledged. A quarter of a spool that
+/// is smaller than four of these.
+pub const SPOOL_FILE_BYTES: u64 = 4 << 20;
+
+/// How much of the spool is read at a time.
+pub const SPOOL_READ_BYTES: usize = 1 << 20;
+
+/// Full files of the spool that may wait for their sync; past it they are
+/// synced at once. Each holds a descriptor.
+pub const SPOOL_RETIRED_FILES_MAX: usize = 64;
+
+/// The spool is synced this often while something comes: what a power failure
+/// may take. A crash of the program alone takes nothing.
+pub const SPOOL_SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// A spool that cannot be opened or written is tried again after this long.
+pub const SPOOL_RETRY: Duration = Duration::from_secs(5);
+
+/// How often the client looks for spools that other processes of the
+/// application have left behind.
+pub const ADOPT_EVERY: Duration = Duration::from_secs(60);
+
+const _: () = assert!(SPOOL_FILE_BYTES <= SPOOL_BYTES);
+const _: () = assert!(RECORD_BYTES_MAX < SPOOL_BYTES_MIN as usize);
 const _: () = assert!(QUEUE_BYTES_MIN <= QUEUE_BYTES);
 const _: () = assert!(PAUSE_MIN.as_millis() <= PAUSE_MAX.as_millis());
 const _: () = assert!(3 * IO_SLICE.as_millis() <= END_LIMIT.as_millis());

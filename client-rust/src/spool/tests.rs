@@ -1,0 +1,217 @@
+//! The spool by itself: crashes at any byte, bounds, locks.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const BOUNDS: SpoolBounds = SpoolBounds { bytes: 1 << 20, file_bytes: 200 };
+
+fn open(dir: &Path) -> Spool {
+    Spool::open(dir, "app", BOUNDS).unwrap()
+}
+
+fn frames(texts: &[String]) -> Frames {
+    let mut frames = Frames::default();
+    texts.iter().for_each(|text| frames.push(text.as_bytes()));
+    frames
+}
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("message {number}")).collect()
+}
+
+fn fill(spool: &mut Spool, texts: &[String]) {
+    let (kept, error) = spool.append(spool.next_number(), &frames(texts));
+    assert!(error.is_none());
+    assert_eq!(kept, texts.len());
+}
+
+/// All that is in a spool, with its numbers.
+fn held(spool: &mut Spool) -> Vec<(u64, String)> {
+    let (mut all, mut after) = (Vec::new(), 0);
+    while let Some(run) = spool.read(after, 100).unwrap() {
+        for (number, record) in (run.first..).zip(run.records.iter()) {
+            all.push((number, String::from_utf8(record.to_vec()).unwrap()));
+            after = number;
+        }
+    }
+    all
+}
+
+fn only_folder(dir: &Path) -> PathBuf {
+    fs::read_dir(dir.join("app")).unwrap().next().unwrap().unwrap().path()
+}
+
+fn log_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(only_folder(dir))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_a_killed_program_left_is_there_under_its_id_and_new_numbers_are_far_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let id = spool.id();
+    fill(&mut spool, &texts(50));
+    drop(spool);
+    assert!(log_files(dir.path()).len() > 3);
+    let mut again = open(dir.path());
+    assert_eq!(again.id(), id);
+    let held = held(&mut again);
+    assert_eq!(held.len(), 50);
+    assert_eq!(held[49], (50, "message 49".to_owned()));
+    assert!(again.next_number() > NUMBERS_SKIPPED);
+}
+
+#[test]
+fn acknowledged_files_go_and_acknowledged_records_are_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(50));
+    let (files, bytes) = (log_files(dir.path()).len(), spool.bytes());
+    spool.acknowledge(30);
+    assert!(log_files(dir.path()).len() < files && spool.bytes() < bytes);
+    assert_eq!(held(&mut spool)[0], (31, "message 30".to_owned()));
+    spool.sync().unwrap();
+    drop(spool);
+    let mut again = open(dir.path());
+    assert_eq!(held(&mut again)[0], (31, "message 30".to_owned()));
+    again.acknowledge(50);
+    assert!(again.is_empty() && log_files(dir.path()).is_empty());
+}
+
+#[test]
+fn reading_goes_on_while_files_are_acknowledged_and_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let mut after = 0;
+    for round in 0..50_u64 {
+        fill(&mut spool, &texts(7));
+        while let Some(run) = spool.read(after, 64).unwrap() {
+            assert_eq!(run.first, after + 1);
+            after = run.end() - 1;
+            spool.acknowledge(after);
+        }
+        assert_eq!(after, (round + 1) * 7);
+    }
+    assert_eq!(log_files(dir.path()).len(), spool.files.len());
+    assert!(spool.files.len() <= 2);
+    spool.close().unwrap();
+    assert!(log_files(dir.path()).is_empty());
+}
+
+#[test]
+fn a_folder_in_use_is_left_alone_and_one_left_behind_is_adopted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = open(dir.path());
+    let mut second = open(dir.path());
+    assert_ne!(first.id(), second.id());
+    fill(&mut first, &texts(1));
+    fill(&mut second, &texts(2));
+    assert!(Spool::adopt(dir.path(), "app", BOUNDS).unwrap().is_none());
+    let id = second.id();
+    drop(second);
+    let mut adopted = Spool::adopt(dir.path(), "app", BOUNDS).unwrap().unwrap();
+    assert_eq!(adopted.id(), id);
+    assert_eq!(held(&mut adopted).len(), 2);
+    let path = adopted.folder.path.clone();
+    adopted.remove();
+    assert!(!path.exists());
+    assert!(open(dir.path()).id() != first.id());
+}
+
+#[test]
+fn an_empty_folder_left_behind_is_removed_by_who_adopts() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let path = only_folder(dir.path());
+    assert!(Spool::adopt(dir.path(), "app", BOUNDS).unwrap().is_none());
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("app"), "a file").unwrap();
+    let error = Spool::open(dir.path(), "app", BOUNDS).unwrap_err().to_string();
+    assert!(error.contains("app") && error.contains("memory"), "{error}");
+}
+
+#[test]
+fn a_disk_that_refuses_leaves_what_was_there_and_later_records_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(2));
+    // The kernel refuses writes to a file that was opened for reading.
+    let path = spool.folder.file(1);
+    let good = spool.tail.replace(File::open(&path).unwrap());
+    let (kept, error) = spool.append(3, &frames(&texts(2)));
+    assert_eq!(kept, 0);
+    assert!(error.unwrap().to_string().contains("memory"));
+    drop(good);
+    let (kept, error) = spool.append(5, &frames(&texts(2)));
+    assert!(error.is_none() && kept == 2);
+    let numbers: Vec<_> = held(&mut spool).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [1, 2, 5, 6]);
+}
+
+#[test]
+fn a_damaged_file_costs_its_rest_and_says_how_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(50));
+    let second = log_files(dir.path()).remove(1);
+    let mut bytes = fs::read(&second).unwrap();
+    bytes[entry::HEADER_BYTES] ^= 1;
+    fs::write(&second, bytes).unwrap();
+    let held = held(&mut spool);
+    let lost = 50 - held.len() as u64;
+    assert!(lost > 0 && lost < 20);
+    assert_eq!(spool.take_damaged(), lost);
+    assert_eq!(held.last().unwrap().0, 50);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A crash leaves a beginning of what was written, perhaps with zeros or
+    /// rubbish behind it.
+    #[test]
+    fn a_file_cut_at_any_byte_gives_a_beginning_and_nothing_else(
+        count in 1_usize..40,
+        cut in any::<prop::sample::Index>(),
+        rubbish in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        let written = texts(count);
+        fill(&mut spool, &written);
+        let before = held(&mut spool);
+        drop(spool);
+        let last = log_files(dir.path()).pop().unwrap();
+        let bytes = fs::read(&last).unwrap();
+        let mut left = bytes[..cut.index(bytes.len() + 1)].to_vec();
+        left.extend_from_slice(&rubbish);
+        fs::write(&last, &left).unwrap();
+        let mut again = open(dir.path());
+        let after = held(&mut again);
+        prop_assert_eq!(&after[..], &before[..after.len()]);
+        // New records stand behind, in a file and with numbers of their own.
+        let next = again.next_number();
+        prop_assert!(next > count as u64);
+        fill(&mut again, &texts(1));
+        drop(again);
+        let mut third = open(dir.path());
+        let all = held(&mut third);
+        prop_assert_eq!(all.len(), after.len() + 1);
+        prop_assert_eq!(all.last().unwrap(), &(next, "message 0".to_owned()));
+    }
+}
