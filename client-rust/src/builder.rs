@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,16 @@ use wire::limits::{DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX};
 use wire::signature::Key;
 
 use crate::client::{Client, Settings};
-use crate::connect::{Route, Way};
-use crate::limits::{FLUSH_LIMIT, QUEUE_BYTES, QUEUE_BYTES_MIN, QUEUE_MESSAGES};
-use crate::logger::{Format, Guard, Logger, level_and_message};
+use crate::connect::{Route, Routes, Way};
+use crate::limits::{
+    FLUSH_LIMIT, PREFER_AGAIN, QUEUE_BYTES, QUEUE_BYTES_MIN, QUEUE_MESSAGES, RECORD_BYTES_MAX,
+    SPOOL_BYTES, SPOOL_BYTES_MIN, SPOOL_FILE_BYTES, WINDOW_BYTES,
+};
+use crate::logger::{Format, Guard, Logger};
 use crate::queue::Bounds;
+use crate::spool::SpoolBounds;
 use crate::tls::{Tls, TlsError};
+use crate::v2::{Fallback, SpoolPlace, Terms};
 
 /// Where a server listens for TCP and UDP, unless told otherwise.
 pub const PORT: u16 = 5566;
@@ -39,6 +45,40 @@ pub enum Transport {
     Tls(Tls),
 }
 
+/// Which protocol is spoken over TCP and TLS. UDP knows only v1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Version 1: no acknowledgements; every server understands it.
+    #[default]
+    V1,
+    /// Version 2 where the server knows it. One that ends the connection at our
+    /// greeting, or does not answer it within three seconds, gets version 1 on
+    /// the next connection. With a spool nobody gets version 1.
+    Auto,
+    /// Version 2 and nothing else: messages are numbered, sent in batches, and
+    /// kept until the server has acknowledged them as safe.
+    V2,
+}
+
+/// How messages are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// zlib: each message by itself in v1, each batch in v2.
+    Zlib,
+    /// zstd: faster, and shorter. A v1 server gets zlib instead.
+    Zstd,
+}
+
+impl From<bool> for Compression {
+    /// `true` is zlib.
+    fn from(compression: bool) -> Self {
+        if compression { Compression::Zlib } else { Compression::None }
+    }
+}
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,6 +98,18 @@ pub enum Error {
         /// The least that works, in bytes.
         bytes_min: usize,
     },
+    /// A spool that holds hardly anything.
+    #[error("the spool is too small; it needs {bytes_min} bytes")]
+    SpoolTooSmall {
+        /// The least that works, in bytes.
+        bytes_min: u64,
+    },
+    /// No server.
+    #[error("there is no server; give at least one address")]
+    NoAddress,
+    /// Version 2 cannot be spoken over UDP.
+    #[error("acknowledgements and spools need a connection; use TCP or TLS instead of UDP")]
+    NoDatagrams,
     /// Certificates that cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -77,17 +129,21 @@ pub enum Error {
 pub fn builder(app: impl Into<String>) -> Builder {
     Builder {
         app: app.into(),
-        address: "localhost".into(),
+        addresses: vec!["localhost".into()],
         port: None,
         transport: Transport::default(),
         secret: None,
-        compression: false,
+        compression: Compression::None,
+        protocol: Protocol::default(),
+        spool: None,
+        spool_bytes: SPOOL_BYTES,
+        prefer_again: PREFER_AGAIN,
         hostname: None,
         queue_bytes: QUEUE_BYTES,
         queue_messages: QUEUE_MESSAGES,
         outage_messages: None,
         level: LevelFilter::Info,
-        format: Arc::new(level_and_message),
+        format: None,
         flush_limit: FLUSH_LIMIT,
     }
 }
@@ -96,17 +152,21 @@ pub fn builder(app: impl Into<String>) -> Builder {
 #[derive(Clone)]
 pub struct Builder {
     app: String,
-    address: String,
+    addresses: Vec<String>,
     port: Option<u16>,
     transport: Transport,
     secret: Option<Vec<u8>>,
-    compression: bool,
+    compression: Compression,
+    protocol: Protocol,
+    spool: Option<PathBuf>,
+    spool_bytes: u64,
+    prefer_again: Duration,
     hostname: Option<String>,
     queue_bytes: usize,
     queue_messages: usize,
     outage_messages: Option<usize>,
     level: LevelFilter,
-    format: Arc<Format>,
+    format: Option<Arc<Format>>,
     flush_limit: Duration,
 }
 
@@ -115,7 +175,51 @@ impl Builder {
     /// or without brackets, or `[address]:port`. `localhost` unless told
     /// otherwise.
     pub fn address(mut self, address: impl Into<String>) -> Self {
-        self.address = address.into();
+        self.addresses = vec![address.into()];
+        self
+    }
+
+    /// Several servers, in order of preference. When one cannot be reached, the
+    /// next is tried; a v2 session goes back to a better one when that is there
+    /// again. A server has each message once; after a change two servers may
+    /// have the same ones.
+    pub fn addresses<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.addresses = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How long after a failover a better server is tried again, and again; a
+    /// minute unless told otherwise.
+    pub fn prefer_again(mut self, after: Duration) -> Self {
+        self.prefer_again = after;
+        self
+    }
+
+    /// Which protocol is spoken; version 1 unless told otherwise.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// A folder in which messages are kept until the server has acknowledged
+    /// them: they outlast a crash of the program, and the next one that is
+    /// given the same folder and application sends them. Any number of
+    /// processes may share it. The protocol is version 2 then.
+    ///
+    /// What is written there is in the kernel's hands at once, and synced to
+    /// the disk every second: a power failure may take the last second. The
+    /// client's thread starts when the client is built. A disk that is full or
+    /// refuses never holds up the program: messages wait in memory then.
+    pub fn spool(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spool = Some(dir.into());
+        self
+    }
+
+    /// How many bytes each process may keep in the spool; 1 GiB unless told
+    /// otherwise. Beyond, what is in it stays, and newer messages wait in
+    /// memory, where the oldest are dropped when that is full as well.
+    pub fn spool_bytes(mut self, bytes: u64) -> Self {
+        self.spool_bytes = bytes;
         self
     }
 
@@ -139,10 +243,10 @@ impl Builder {
         self
     }
 
-    /// Whether messages are compressed, each by itself; they are not unless
-    /// told otherwise.
-    pub fn compression(mut self, compression: bool) -> Self {
-        self.compression = compression;
+    /// How messages are compressed; not at all unless told otherwise. `true` is
+    /// zlib.
+    pub fn compression(mut self, compression: impl Into<Compression>) -> Self {
+        self.compression = compression.into();
         self
     }
 
@@ -180,14 +284,17 @@ impl Builder {
         self
     }
 
-    /// What a message's text is; `LEVEL - message key=value` unless told
-    /// otherwise. The time and the host need not be in it: the server writes
-    /// them.
+    /// What a message's text is. Unless told otherwise it is
+    /// `LEVEL - message key=value` in v1, and the message alone in v2, where
+    /// level and key-values travel beside it; [`level_and_message`] is the
+    /// former. The time and the host need not be in it: the server writes them.
+    ///
+    /// [`level_and_message`]: crate::level_and_message
     pub fn format<F>(mut self, format: F) -> Self
     where
         F: Fn(&mut dyn Write, &Record<'_>) -> fmt::Result + Send + Sync + 'static,
     {
-        self.format = Arc::new(format);
+        self.format = Some(Arc::new(format));
         self
     }
 
@@ -228,19 +335,80 @@ impl Builder {
             Some(hostname) => hostname.clone(),
             None => machine_name()?,
         };
-        Ok(Client::new(Arc::new(Settings {
+        let routes = Arc::new(self.routes()?);
+        let bounds = self.bounds()?;
+        let v2 = match self.speaks_v2()? {
+            true => Some(Arc::new(self.terms(&hostname, &routes)?)),
+            false => None,
+        };
+        let client = Client::new(Arc::new(Settings {
             app: self.app.clone(),
             hostname,
             key: self.secret.as_deref().map(Key::new),
-            zlib: self.compression,
-            route: Arc::new(self.route()?),
-            bounds: self.bounds()?,
-        })))
+            zlib: self.compression != Compression::None,
+            routes,
+            bounds,
+            v2,
+        }));
+        if self.spool.is_some() {
+            client.resume();
+        }
+        Ok(client)
     }
 
-    fn route(&self) -> Result<Route, Error> {
-        let (host, port) = split_address(&self.address)
-            .ok_or_else(|| Error::Address { address: self.address.clone() })?;
+    fn speaks_v2(&self) -> Result<bool, Error> {
+        match (&self.transport, self.protocol) {
+            (Transport::Udp, Protocol::V2) => Err(Error::NoDatagrams),
+            (Transport::Udp, _) if self.spool.is_some() => Err(Error::NoDatagrams),
+            (Transport::Udp, _) => Ok(false),
+            (_, protocol) => Ok(protocol != Protocol::V1 || self.spool.is_some()),
+        }
+    }
+
+    fn terms(&self, hostname: &str, routes: &Arc<Routes>) -> Result<Terms, Error> {
+        use wire::v2::compress::Compression as Wire;
+        if self.spool_bytes < SPOOL_BYTES_MIN {
+            return Err(Error::SpoolTooSmall { bytes_min: SPOOL_BYTES_MIN });
+        }
+        let bounds = SpoolBounds {
+            bytes: self.spool_bytes,
+            file_bytes: SPOOL_FILE_BYTES.min(self.spool_bytes / 4),
+        };
+        let falls_back = self.protocol == Protocol::Auto && self.spool.is_none();
+        Ok(Terms {
+            app: self.app.clone(),
+            hostname: hostname.to_owned(),
+            secret: self.secret.as_deref().map(wire::v2::secret::Secret::new),
+            compression: match self.compression {
+                Compression::None => Wire::None,
+                Compression::Zlib => Wire::Zlib,
+                Compression::Zstd => Wire::Zstd,
+            },
+            routes: Arc::clone(routes),
+            spool: self.spool.clone().map(|dir| SpoolPlace { dir, bounds }),
+            window_bytes: self.queue_bytes.min(WINDOW_BYTES),
+            prefer_again: self.prefer_again,
+            fallback: falls_back.then(|| Fallback {
+                key: self.secret.as_deref().map(Key::new),
+                zlib: self.compression != Compression::None,
+            }),
+        })
+    }
+
+    fn routes(&self) -> Result<Routes, Error> {
+        if self.addresses.is_empty() {
+            return Err(Error::NoAddress);
+        }
+        self.addresses
+            .iter()
+            .map(|address| self.route(address))
+            .collect::<Result<_, _>>()
+            .map(Routes)
+    }
+
+    fn route(&self, address: &str) -> Result<Route, Error> {
+        let (host, port) =
+            split_address(address).ok_or_else(|| Error::Address { address: address.to_owned() })?;
         let (way, default_port) = match &self.transport {
             Transport::Tcp => (Way::Tcp, PORT),
             Transport::Udp => (Way::Udp, PORT),
@@ -257,6 +425,7 @@ impl Builder {
         }
         let frame_bytes = match self.transport {
             Transport::Udp => DATAGRAM_BYTES_MAX as usize,
+            _ if self.speaks_v2()? => RECORD_BYTES_MAX,
             _ => FRAME_BYTES_MAX as usize + wire::frame::HEADER_BYTES,
         };
         Ok(Bounds {
@@ -272,7 +441,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("app", &self.app)
-            .field("address", &self.address)
+            .field("addresses", &self.addresses)
             .field("transport", &self.transport)
             .field("signed", &self.secret.is_some())
             .finish_non_exhaustive()

@@ -1,5 +1,5 @@
 //! A client: one application's way to one server, for any number of threads.
-//! `Message` -> a signed frame in the queue.
+//! `Message` or `Record` -> a signed frame (v1) or a compact record (v2) in the queue.
 //! Invariant: `send` never waits for the network or the disk, and never fails.
 //! Leaves out: the `log` crate (`logger`); what happens behind the queue (`send`).
 
@@ -13,12 +13,16 @@ use wire::limits::FRAME_BYTES_MAX;
 use wire::signature::Key;
 use wire::v1::{EncodeError, EncodeScratch, Record};
 
-use crate::connect::Route;
-use crate::limits::{END_LIMIT, FLUSH_LIMIT, UNREACHABLE_LIMIT};
+use wire::v2::batch::Record as FullRecord;
+
+use crate::connect::Routes;
+use crate::limits::{END_LIMIT, FLUSH_LIMIT, RECORD_BYTES_MAX, UNREACHABLE_LIMIT};
 use crate::queue::{Bounds, Flush, Queue};
+use crate::record;
 use crate::send;
 use crate::socket::Slot;
 use crate::stats::Stats;
+use crate::v2::{self, Terms};
 
 /// One message, as it goes over the wire.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +60,10 @@ pub(crate) struct Settings {
     pub(crate) hostname: String,
     pub(crate) key: Option<Key>,
     pub(crate) zlib: bool,
-    pub(crate) route: Arc<Route>,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) bounds: Bounds,
+    /// How v2 is spoken; none: v1 alone is.
+    pub(crate) v2: Option<Arc<Terms>>,
 }
 
 /// What a child process finds after a fork.
@@ -83,6 +89,61 @@ impl Client {
     /// Queues a message. Never waits for the network; when the queue is full,
     /// the oldest message is dropped and counted.
     pub fn send(&self, message: &Message<'_>) {
+        if self.settings.v2.is_none() {
+            return self.send_v1(message);
+        }
+        let seconds_ns = message.stamp.saturating_mul(1_000_000_000);
+        let record = FullRecord {
+            time_ns: seconds_ns.saturating_add(i64::from(message.nsecs)),
+            logger: message.module,
+            body: message.body,
+            ..FullRecord::default()
+        };
+        self.submit(&record, false);
+    }
+
+    /// Queues a message with all that is known of it, as [`send`](Client::send)
+    /// does. A server that is spoken to in v1 gets time, logger and body alone.
+    pub fn send_record(&self, record: &FullRecord<'_>) {
+        self.submit(record, false);
+    }
+
+    /// `is_bare`: the body is the message alone, so v1 text has to show level
+    /// and fields as well.
+    pub(crate) fn submit(&self, full: &FullRecord<'_>, is_bare: bool) {
+        if self.settings.v2.is_none() {
+            let body = record::v1_body(full, full.fields, is_bare);
+            let v1 = record::to_v1(full, &body, "", "");
+            let nsecs = u32::try_from(v1.nsecs).unwrap_or(0);
+            let message = Message { module: full.logger, stamp: v1.stamp, nsecs, body: &body };
+            return self.send_v1(&message);
+        }
+        let mut scratch = Scratch::take();
+        if record::encode(full, is_bare, &mut scratch.frame) {
+            if self.queue.push(&scratch.frame) {
+                self.start();
+            }
+            scratch.give_back();
+        } else {
+            let bytes = full.body.len();
+            self.queue.refuse(format!(
+                "a message with a text of {bytes} bytes is longer than the {RECORD_BYTES_MAX} that \
+                 fit; it is lost"
+            ));
+        }
+    }
+
+    /// Whether only v1 is spoken.
+    pub(crate) fn is_v1(&self) -> bool {
+        self.settings.v2.is_none()
+    }
+
+    /// The process in which the client works.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.pid
+    }
+
+    fn send_v1(&self, message: &Message<'_>) {
         let settings = &*self.settings;
         if message.body.len() > FRAME_BYTES_MAX as usize {
             // It could be any length: not worth the time and memory of encoding.
@@ -112,8 +173,9 @@ impl Client {
         }
     }
 
-    /// Waits until every message sent before is in the kernel's hands; false
-    /// when that did not happen within `limit`.
+    /// Waits until every message sent before is in the kernel's hands, in a v2
+    /// session until the server has acknowledged it as safe; false when that
+    /// did not happen within `limit`.
     pub fn flush(&self, limit: Duration) -> bool {
         !send::is_sender() && self.begin_flush(limit, limit).wait_all()
     }
@@ -131,16 +193,21 @@ impl Client {
     /// Flushes, then ends the thread and the connection; false when messages
     /// were left over. It takes `limit` at most, and a second when the server
     /// is unreachable; what is left then, and what is sent later, is lost and
-    /// counted. May be called again.
+    /// counted. With a spool what is left stays there for the next program, and
+    /// counts as well done. May be called again.
     pub fn close(&self, limit: Duration) -> bool {
         if send::is_sender() {
             return false;
         }
         let started = Instant::now();
-        let flushed = self.begin_flush(limit, UNREACHABLE_LIMIT).wait_all();
+        let has_spool = self.settings.v2.as_ref().is_some_and(|terms| terms.spool.is_some());
+        // Time to bring the rest into the spool.
+        let reserved = if has_spool { END_LIMIT } else { Duration::ZERO };
+        let flush_limit = limit.saturating_sub(reserved);
+        let flushed = self.begin_flush(flush_limit, UNREACHABLE_LIMIT).wait_all();
         self.queue.close(Duration::ZERO);
         self.queue.wait_for_end(END_LIMIT.min(limit.saturating_sub(started.elapsed())));
-        flushed
+        flushed || (has_spool && self.queue.is_safe())
     }
 
     /// What became of the messages so far.
@@ -167,9 +234,20 @@ impl Client {
         Inherited { client: Client::new(Arc::clone(&self.settings)), socket: self.slot.number() }
     }
 
+    /// Begins to send what an earlier program has left in the spool.
+    pub(crate) fn resume(&self) {
+        if self.queue.claim_idle_sender() {
+            self.start();
+        }
+    }
+
     fn start(&self) {
-        let route = Arc::clone(&self.settings.route);
-        let started = send::start(route, Arc::clone(&self.queue), Arc::clone(&self.slot));
+        let settings = &self.settings;
+        let (queue, slot) = (Arc::clone(&self.queue), Arc::clone(&self.slot));
+        let started = match &settings.v2 {
+            None => send::start(Arc::clone(&settings.routes), queue, slot),
+            Some(terms) => v2::start(Arc::clone(terms), settings.bounds, queue, slot),
+        };
         if let Err(error) = started {
             self.queue.sender_failed(format!("cannot start the thread that sends: {error}"));
         }

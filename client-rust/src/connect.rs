@@ -28,6 +28,45 @@ pub(crate) struct Route {
     pub(crate) way: Way,
 }
 
+/// The servers, in order of preference; at least one.
+#[derive(Clone, Debug)]
+pub(crate) struct Routes(pub(crate) Vec<Route>);
+
+impl Routes {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<&Route> {
+        self.0.get(place)
+    }
+
+    /// A connection to the first server that can be reached; `attempt` chooses
+    /// among those of UDP, where trying needs a message.
+    pub(crate) fn open(
+        &self,
+        slot: &Arc<Slot>,
+        attempt: u32,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Connection, ConnectError> {
+        let count = self.0.len().max(1);
+        let chosen = attempt as usize % count;
+        if let Some(route) = self.0.get(chosen).filter(|route| matches!(route.way, Way::Udp)) {
+            let attempt = attempt / u32::try_from(count).unwrap_or(1);
+            return route.open(slot, attempt, is_over);
+        }
+        let mut failure = ConnectError::NoAddress { host: String::new() };
+        for route in &self.0 {
+            match route.open(slot, attempt, is_over) {
+                Ok(connection) => return Ok(connection),
+                Err(ConnectError::Stopped) => return Err(ConnectError::Stopped),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+}
+
 /// The transport, ready to use.
 #[derive(Clone, Debug)]
 pub(crate) enum Way {

@@ -82,6 +82,33 @@ impl Frames {
         (frames, consumed)
     }
 
+    /// Moves the oldest frames into `into`, which is empty: as many as have
+    /// `bytes_max` bytes with `overhead_bytes` around each, and `frames_max` at
+    /// most.
+    pub(crate) fn split_front(
+        &mut self,
+        into: &mut Frames,
+        frames_max: usize,
+        bytes_max: usize,
+        overhead_bytes: usize,
+    ) {
+        let (mut frames, mut bytes) = (0, 0_usize);
+        for size in self.sizes.iter().take(frames_max) {
+            let with_this = bytes + *size as usize;
+            if with_this + (frames + 1) * overhead_bytes > bytes_max {
+                break;
+            }
+            bytes = with_this;
+            frames += 1;
+        }
+        if frames == self.sizes.len() {
+            return std::mem::swap(self, into);
+        }
+        into.bytes.extend_from_slice(self.as_slice().get(..bytes).unwrap_or_default());
+        into.sizes.extend(self.sizes.drain(..frames));
+        self.start += bytes;
+    }
+
     /// Moves all of `newer` behind what is here.
     pub(crate) fn append(&mut self, newer: &mut Frames) {
         self.bytes.extend_from_slice(newer.as_slice());

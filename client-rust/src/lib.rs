@@ -47,24 +47,29 @@
 
 #![forbid(unsafe_code)]
 
+mod bell;
 mod builder;
 mod client;
 mod connect;
 mod connection;
+mod fields;
 mod frames;
 pub mod limits;
 mod logger;
 mod pause;
 mod queue;
+mod record;
 mod send;
 mod socket;
 mod spool;
 mod stats;
 mod tls;
+mod v2;
 
-pub use builder::{Builder, Error, PORT, PORT_TLS, Transport, builder};
+pub use builder::{Builder, Compression, Error, PORT, PORT_TLS, Protocol, Transport, builder};
 pub use client::{Client, Inherited, Message};
-pub use logger::{Guard, Logger};
+pub use logger::{Guard, Logger, level_and_message};
 pub use queue::Flush;
 pub use stats::{Dropped, Stats};
 pub use tls::{Tls, TlsError};
+pub use wire::v2::batch::{Field, Record, Value};

@@ -90,6 +90,40 @@ pub const FAILURES_KEPT: usize = 16;
 /// A buffer that a burst has blown up past this is given back once it is empty.
 pub const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
+/// A server that does not answer our greeting within this time counts as one
+/// that knows v1 only. Where v1 is not allowed, it is a failed attempt.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Records that are kept in memory until they are acknowledged, in bytes,
+/// beside those that wait in the queue. Past it the server has to acknowledge
+/// before more is sent. Never more than `queue_bytes`.
+pub const WINDOW_BYTES: usize = 8 << 20;
+
+/// Records are numbered and kept in pieces of so many bytes; a piece becomes a
+/// batch. A longer record is a piece of its own.
+pub const PIECE_BYTES: usize = 256 << 10;
+
+/// Frames made but not taken by the kernel yet, in bytes; past it no batch is
+/// made. One more batch comes on top.
+pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
+/// Shorter batches are not compressed: it would not pay for their headers.
+pub const COMPRESSED_BYTES_MIN: usize = 256;
+
+/// A session without an acknowledgement for this long, while one is due, is
+/// ended, and begun anew: what was sent is sent again, which loses nothing.
+pub const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// After a failover, a better server is tried this often.
+pub const PREFER_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long the session with a server is waited for to acknowledge what it has
+/// got, before a better one takes over. Past it both may get the same.
+pub const HANDOVER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Drops are reported to the server this often at most.
+pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+
 /// The longest record that waits for a v2 session, in bytes: its frame must
 /// fit into `FRAME_BYTES_MAX`. A longer one is counted as `too_large`.
 pub const RECORD_BYTES_MAX: usize = wire::limits::FRAME_BYTES_MAX as usize;
@@ -125,6 +159,8 @@ pub const SPOOL_RETRY: Duration = Duration::from_secs(5);
 /// application have left behind.
 pub const ADOPT_EVERY: Duration = Duration::from_secs(60);
 
+const _: () = assert!(WINDOW_BYTES <= QUEUE_BYTES);
+const _: () = assert!(PIECE_BYTES <= RECORD_BYTES_MAX);
 const _: () = assert!(SPOOL_FILE_BYTES <= SPOOL_BYTES);
 const _: () = assert!(RECORD_BYTES_MAX < SPOOL_BYTES_MIN as usize);
 const _: () = assert!(QUEUE_BYTES_MIN <= QUEUE_BYTES);

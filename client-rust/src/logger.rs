@@ -1,5 +1,5 @@
 //! The backend for the `log` crate.
-//! `log::Record` -> `Message`.
+//! `log::Record` -> `Message`, or a `Record` with fields for v2.
 //! Invariant: logging neither waits nor fails, and what the sender's libraries log is not sent.
 //! Leaves out: the queue and all behind it (`client`).
 
@@ -10,7 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::kv::{self, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 
+use wire::v2::batch::Record as FullRecord;
+
 use crate::client::{Client, Message};
+use crate::fields::{Fields, Owned};
 use crate::send;
 
 /// Writes a record's body.
@@ -24,7 +27,8 @@ pub(crate) type Format = dyn Fn(&mut dyn Write, &Record<'_>) -> fmt::Result + Se
 pub struct Logger {
     pub(crate) client: Arc<Client>,
     pub(crate) level: LevelFilter,
-    pub(crate) format: Arc<Format>,
+    /// None: the default.
+    pub(crate) format: Option<Arc<Format>>,
     pub(crate) flush_limit: Duration,
 }
 
@@ -58,16 +62,38 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut body = String::new();
-        // A value that cannot be formatted costs itself, not what stands before.
-        if (self.format)(&mut body, record).is_err() {
-            body.push_str(" (the rest could not be formatted)");
-        }
-        let (stamp, nsecs) = since_1970(SystemTime::now());
         let target = record.target();
         let dotted = target.contains("::").then(|| target.replace("::", "."));
         let module = dotted.as_deref().unwrap_or(target);
-        self.client.send(&Message { module, stamp, nsecs, body: &body });
+        let mut body = String::new();
+        let written = match &self.format {
+            Some(format) => format(&mut body, record),
+            None if self.client.is_v1() => level_and_message(&mut body, record),
+            None => write!(body, "{}", record.args()),
+        };
+        // A value that cannot be formatted costs itself, not what stands before.
+        if written.is_err() {
+            body.push_str(" (the rest could not be formatted)");
+        }
+        let (stamp, nsecs) = since_1970(SystemTime::now());
+        if self.client.is_v1() {
+            return self.client.send(&Message { module, stamp, nsecs, body: &body });
+        }
+        let mut fields = Fields::default();
+        // The same: what cannot be read costs itself.
+        let _ = record.key_values().visit(&mut Taken(&mut fields));
+        let thread = std::thread::current();
+        let full = FullRecord {
+            time_ns: stamp.saturating_mul(1_000_000_000).saturating_add(i64::from(nsecs)),
+            level: level_number(record.level()),
+            logger: module,
+            thread: thread.name().unwrap_or_default(),
+            process_id: self.client.process_id(),
+            body: &body,
+            exception_at: None,
+            fields: &fields.as_wire(),
+        };
+        self.client.submit(&full, self.format.is_none());
     }
 
     /// Waits for at most the builder's `flush_limit`.
@@ -98,8 +124,42 @@ impl Drop for Guard {
     }
 }
 
-/// `LEVEL - message`, then each key and value as ` key=value`.
-pub(crate) fn level_and_message(out: &mut dyn Write, record: &Record<'_>) -> fmt::Result {
+/// Python's number of a level; it has none below DEBUG, 10.
+fn level_number(level: log::Level) -> u8 {
+    match level {
+        log::Level::Trace => 5,
+        log::Level::Debug => 10,
+        log::Level::Info => 20,
+        log::Level::Warn => 30,
+        log::Level::Error => 40,
+    }
+}
+
+/// Takes key-values as fields.
+struct Taken<'a>(&'a mut Fields);
+
+impl<'kvs> VisitSource<'kvs> for Taken<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let owned = if let Some(value) = value.to_bool() {
+            Owned::Bool(value)
+        } else if let Some(value) = value.to_i64() {
+            Owned::Int(value)
+        } else if let Some(value) = value.to_u64() {
+            Owned::Json(value.to_string())
+        } else if let Some(value) = value.to_f64() {
+            Owned::Float(value)
+        } else {
+            Owned::Text(value.to_string())
+        };
+        self.0.put(key.as_str(), owned);
+        Ok(())
+    }
+}
+
+/// The text of a message in v1: `LEVEL - message`, then each key and value as
+/// ` key=value`. To have the same in v2, where the text is the message alone,
+/// hand it to [`Builder::format`](crate::Builder::format).
+pub fn level_and_message(out: &mut dyn Write, record: &Record<'_>) -> fmt::Result {
     write!(out, "{} - {}", record.level(), record.args())?;
     record.key_values().visit(&mut Pairs(out)).map_err(|_| fmt::Error)
 }
@@ -114,7 +174,7 @@ impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
 }
 
 /// Seconds, rounded down, and the nanoseconds above them.
-fn since_1970(time: SystemTime) -> (i64, u32) {
+pub(crate) fn since_1970(time: SystemTime) -> (i64, u32) {
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => (seconds(after), after.subsec_nanos()),

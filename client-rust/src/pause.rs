@@ -12,6 +12,8 @@ use crate::limits::{CONNECTION_PROVEN, OUTAGE_ATTEMPTS, PAUSE_MAX, PAUSE_MIN};
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
     failures: u32,
+    /// As it was settled last.
+    settled: Duration,
 }
 
 impl Pause {
@@ -43,6 +45,16 @@ impl Pause {
     /// The pause before the next attempt.
     pub(crate) fn length(&self) -> Duration {
         self.jittered(RandomState::new().hash_one(self.failures))
+    }
+
+    /// Settles how long the pause is, for whoever asks more than once.
+    pub(crate) fn settle(&mut self) {
+        self.settled = self.length();
+    }
+
+    /// The pause that was settled.
+    pub(crate) fn length_now(&self) -> Duration {
+        self.settled
     }
 
     /// The pause, 25 % shorter to 25 % longer, so that the clients of a server
@@ -85,13 +97,13 @@ mod tests {
 
     #[test]
     fn pauses_stay_bounded_for_ever() {
-        let pause = Pause { failures: u32::MAX };
+        let pause = Pause { failures: u32::MAX, ..Pause::default() };
         assert!(pause.length() <= PAUSE_MAX && pause.length() > PAUSE_MAX / 2);
     }
 
     #[test]
     fn a_good_connection_wipes_the_slate_and_a_short_one_does_not() {
-        let mut pause = Pause { failures: 7 };
+        let mut pause = Pause { failures: 7, ..Pause::default() };
         pause.ended(Duration::from_millis(3));
         assert_eq!(pause.failures(), 8);
         assert!(pause.is_outage());

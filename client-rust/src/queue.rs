@@ -4,17 +4,20 @@
 //! Leaves out: encoding (`client`), connecting and writing (`send`).
 
 mod flush;
+mod kept;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::bell::Bell;
 use crate::frames::Frames;
 use crate::limits::{FAILURES_KEPT, GATHER, PAUSE_HURRIED};
 use crate::stats::Stats;
 
 pub use self::flush::Flush;
+pub(crate) use self::kept::{Urgency, Why};
 
 /// How much may wait. Past a bound the oldest messages are dropped, counted as
 /// `queue_full`.
@@ -65,6 +68,8 @@ pub(crate) struct Queue {
     /// Wakes `flush` and `close`: messages have left, the server became
     /// unreachable, or the sender ended.
     progress: Condvar,
+    /// Wakes a sender that waits for its connection as well.
+    bell: OnceLock<Bell>,
 }
 
 struct State {
@@ -73,6 +78,13 @@ struct State {
     in_flight: usize,
     /// The number of the first of them.
     in_flight_first: u64,
+    /// Messages that a v2 sender has taken and that are not settled: the number
+    /// of the first, and how many, in order. What was dropped lies between.
+    kept: VecDeque<(u64, u64)>,
+    /// Whether what is kept outlasts the program.
+    is_safe: bool,
+    /// What it is counted as when a message gives way to a newer one.
+    why_full: Why,
     /// Messages that ever came into `waiting`: the number of the next one.
     accepted: u64,
     sender: Sender,
@@ -105,6 +117,8 @@ impl State {
     fn oldest(&self) -> u64 {
         if self.in_flight > 0 {
             self.in_flight_first
+        } else if let Some((first, _)) = self.kept.front() {
+            *first
         } else {
             self.accepted - self.waiting.len() as u64
         }
@@ -118,7 +132,7 @@ impl State {
             || self.waiting.as_slice().len() + bytes > bounds.bytes)
             && self.waiting.pop()
         {
-            self.stats.dropped.queue_full += 1;
+            *self.why_full.counter(&mut self.stats.dropped) += 1;
         }
     }
 
@@ -147,6 +161,9 @@ impl Queue {
             waiting: Frames::default(),
             in_flight: 0,
             in_flight_first: 0,
+            kept: VecDeque::new(),
+            is_safe: false,
+            why_full: Why::Memory,
             accepted: 0,
             sender: Sender::Absent,
             outage: false,
@@ -158,7 +175,13 @@ impl Queue {
             failures: VecDeque::new(),
             last_failure: None,
         };
-        Queue { bounds, state: Mutex::new(state), work: Condvar::new(), progress: Condvar::new() }
+        Queue {
+            bounds,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            bell: OnceLock::new(),
+        }
     }
 
     /// Takes one frame. True when there is no sender and the caller must start
@@ -251,7 +274,8 @@ impl Queue {
 
     pub(crate) fn stats(&self) -> Stats {
         let state = self.lock();
-        let queued = (state.waiting.len() + state.in_flight) as u64;
+        let kept: u64 = state.kept.iter().map(|(_, messages)| messages).sum();
+        let queued = (state.waiting.len() + state.in_flight) as u64 + kept;
         Stats { queued, ..state.stats }
     }
 
@@ -277,6 +301,9 @@ impl Queue {
         }
         drop(state);
         self.work.notify_all();
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
     }
 }
 
@@ -389,6 +416,10 @@ impl Queue {
         state.sender = Sender::Absent;
         state.stats.dropped.closed += state.in_flight as u64;
         state.in_flight = 0;
+        if !state.is_safe {
+            let kept: u64 = state.kept.drain(..).map(|(_, messages)| messages).sum();
+            state.stats.dropped.closed += kept;
+        }
         if state.closed {
             state.drop_waiting();
         }

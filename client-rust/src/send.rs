@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-use crate::connect::{ConnectError, Route};
+use crate::connect::{ConnectError, Routes};
 use crate::connection::Connection;
 use crate::frames::Frames;
 use crate::pause::Pause;
@@ -29,9 +29,9 @@ pub(crate) fn is_sender() -> bool {
 }
 
 /// Starts the thread.
-pub(crate) fn start(route: Arc<Route>, queue: Arc<Queue>, slot: Arc<Slot>) -> io::Result<()> {
+pub(crate) fn start(routes: Arc<Routes>, queue: Arc<Queue>, slot: Arc<Slot>) -> io::Result<()> {
     let sender = Sender {
-        route,
+        routes,
         queue,
         slot,
         connection: None,
@@ -39,16 +39,24 @@ pub(crate) fn start(route: Arc<Route>, queue: Arc<Queue>, slot: Arc<Slot>) -> io
         pause: Pause::default(),
         batch: Frames::default(),
     };
+    spawn(move || sender.run())
+}
+
+/// Starts a thread that works for the client: what is logged there is not sent.
+pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // A thread inherits its creator's mask. Signals are the program's business:
     // one that it waits for must not be delivered here.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let started = thread::Builder::new().name("loghog".into()).spawn(move || sender.run());
+    let started = thread::Builder::new().name("loghog".into()).spawn(move || {
+        IS_SENDER.set(true);
+        work();
+    });
     mask.thread_set_mask()?;
     started.map(drop)
 }
 
 struct Sender {
-    route: Arc<Route>,
+    routes: Arc<Routes>,
     queue: Arc<Queue>,
     slot: Arc<Slot>,
     connection: Option<Open>,
@@ -67,7 +75,6 @@ struct Open {
 
 impl Sender {
     fn run(mut self) {
-        IS_SENDER.set(true);
         let _ending = Ending(Arc::clone(&self.queue));
         while self.queue.next_order() == Order::Write {
             if self.is_alive() || self.connect() {
@@ -97,7 +104,7 @@ impl Sender {
     fn connect(&mut self) -> bool {
         let queue = &self.queue;
         queue.pause(self.pause.length());
-        match self.route.open(&self.slot, self.pause.failures(), &|| queue.is_over()) {
+        match self.routes.open(&self.slot, self.pause.failures(), &|| queue.is_over()) {
             Ok(connection) => {
                 self.connection = Some(Open { connection, since: Instant::now(), told: false });
                 self.tell();
@@ -143,7 +150,7 @@ impl Sender {
 }
 
 /// Tells the queue when the thread ends, even by a panic.
-struct Ending(Arc<Queue>);
+pub(crate) struct Ending(pub(crate) Arc<Queue>);
 
 impl Drop for Ending {
     fn drop(&mut self) {

@@ -30,12 +30,12 @@ mod tests;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use crate::frames::Frames;
 use crate::limits::SPOOL_RETIRED_FILES_MAX;
 
+pub(crate) use self::entry::HEADER_BYTES as ENTRY_HEADER_BYTES;
 use self::folder::Folder;
 use self::reader::Reader;
 
@@ -202,14 +202,14 @@ impl Spool {
         self.acknowledged
     }
 
+    /// Number of the last record that it holds, or has held.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Bytes of all files.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// Descriptor of the lock, which a forked child holds as well.
-    pub(crate) fn lock_number(&self) -> RawFd {
-        self.folder.lock_number()
     }
 
     /// How many bytes of records fit, each with what stands around it.
@@ -267,8 +267,9 @@ impl Spool {
                 return Ok(None);
             };
             let limit = self.files.get(place).map_or(0, |file| file.bytes);
-            let run = reader.read(after, limit, bytes_max).map_err(|source| {
-                SpoolError::Read { path: self.folder.file(reader.file_first()), source }
+            let run = reader.read(after, limit, bytes_max).map_err(|source| SpoolError::Read {
+                path: self.folder.file(reader.file_first()),
+                source,
             })?;
             if let Some(run) = run {
                 self.reader = Some(reader);

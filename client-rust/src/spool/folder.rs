@@ -5,7 +5,6 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +25,7 @@ const DIGITS: usize = 20;
 pub(super) struct Folder {
     pub(super) path: PathBuf,
     pub(super) id: [u8; 16],
-    lock: Flock<File>,
+    _lock: Flock<File>,
 }
 
 /// The folders of an application that nobody uses, one after the other; each is
@@ -56,9 +55,7 @@ impl Folder {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         }
         let in_use = || io::Error::new(io::ErrorKind::WouldBlock, "another program uses it");
-        Folder::lock(path.clone(), id)
-            .and_then(|folder| folder.ok_or_else(in_use))
-            .map_err(failed)
+        Folder::lock(path.clone(), id).and_then(|folder| folder.ok_or_else(in_use)).map_err(failed)
     }
 
     /// None when somebody has it, or has just removed it.
@@ -72,14 +69,10 @@ impl Folder {
             .open(path.join(LOCK))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             // Without a name it is the lock of a folder that was removed.
-            Ok(lock) if lock.metadata()?.nlink() > 0 => Ok(Some(Folder { path, id, lock })),
+            Ok(lock) if lock.metadata()?.nlink() > 0 => Ok(Some(Folder { path, id, _lock: lock })),
             Ok(_) | Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
-    }
-
-    pub(super) fn lock_number(&self) -> RawFd {
-        self.lock.as_raw_fd()
     }
 
     pub(super) fn file(&self, first: u64) -> PathBuf {

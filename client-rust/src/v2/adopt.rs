@@ -1,0 +1,81 @@
+//! Empties the spools that other programs of the application have left behind.
+//! A folder nobody uses -> its messages, under its own id, to the server.
+//! Invariant: one folder at a time; it goes when its last message is acknowledged.
+//! Leaves out: our own spool, which `engine` opens.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Terms;
+use super::engine::Engine;
+use super::store::Store;
+use crate::bell::Bell;
+use crate::limits::ADOPT_EVERY;
+use crate::queue::{Bounds, Queue};
+use crate::send;
+use crate::socket::Slot;
+use crate::spool::Spool;
+
+/// Looks for such spools from time to time.
+#[derive(Debug, Default)]
+pub(super) struct Adoption {
+    looked: Option<Instant>,
+    /// The queue of the engine that is at work: without messages, and closed.
+    at_work: Option<Arc<Queue>>,
+}
+
+impl Adoption {
+    /// How long until the next look.
+    pub(super) fn due_in(&self) -> Duration {
+        self.looked.map_or(Duration::ZERO, |at| ADOPT_EVERY.saturating_sub(at.elapsed()))
+    }
+
+    /// Starts a thread that adopts one spool after the other until there is
+    /// none, if it is time to look.
+    pub(super) fn look(&mut self, terms: &Arc<Terms>, bounds: Bounds, book: &Arc<Queue>) {
+        if !self.due_in().is_zero() || self.at_work.as_ref().is_some_and(|queue| queue.has_sender())
+        {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let queue = Arc::new(Queue::new(bounds));
+        let Ok(bell) = queue.bell() else { return };
+        if !queue.claim_idle_sender() {
+            return;
+        }
+        queue.close(Duration::MAX);
+        self.at_work = Some(Arc::clone(&queue));
+        let (terms, book) = (Arc::clone(terms), Arc::clone(book));
+        // One that cannot be started is tried at the next look.
+        let _ = send::spawn(move || adopt_all(&terms, &queue, &book, &bell));
+    }
+
+    /// Gives up what has not been sent; it stays where it is.
+    pub(super) fn stop(&self) {
+        if let Some(queue) = &self.at_work {
+            queue.close(Duration::ZERO);
+        }
+    }
+}
+
+fn adopt_all(terms: &Arc<Terms>, queue: &Arc<Queue>, book: &Arc<Queue>, bell: &Bell) {
+    let _ending = send::Ending(Arc::clone(queue));
+    let Some(place) = &terms.spool else { return };
+    while !queue.is_over() {
+        match Spool::adopt(&place.dir, &terms.app, place.bounds) {
+            Ok(Some(spool)) => {
+                let store = Store::of(spool, terms.window_bytes);
+                let slot = Arc::<Slot>::default();
+                let (terms, book) = (Arc::clone(terms), Arc::clone(book));
+                let engine = Engine::new(terms, Arc::clone(queue), book, bell.clone(), slot, store);
+                // What is not empty now stays; it is tried at another time.
+                match engine.run().take_spool().filter(Spool::is_empty) {
+                    Some(spool) => spool.remove(),
+                    None => return,
+                }
+            }
+            Ok(None) => return,
+            Err(error) => return book.say(error.to_string()),
+        }
+    }
+}
