@@ -326,6 +326,27 @@ impl Builder {
         })
     }
 
+    /// A layer for the `tracing` crate, and the guard to keep in `main`. Events
+    /// are sent up to the builder's `level`; its `format` is not used.
+    ///
+    /// ```no_run
+    /// use tracing_subscriber::layer::SubscriberExt;
+    /// use tracing_subscriber::util::SubscriberInitExt;
+    ///
+    /// # fn main() -> Result<(), loghog::Error> {
+    /// let (layer, _guard) = loghog::builder("my-app").protocol(loghog::Protocol::V2).layer()?;
+    /// tracing_subscriber::registry().with(layer).init();
+    /// tracing::info!(user = "ada", "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tracing")]
+    pub fn layer(self) -> Result<(crate::Layer, Guard), Error> {
+        let client = Arc::new(self.build_client()?);
+        let guard = Guard { client: Arc::clone(&client), limit: self.flush_limit };
+        Ok((crate::Layer { client, level: self.level }, guard))
+    }
+
     /// The client alone, for programs that do not use the `log` crate.
     pub fn build_client(&self) -> Result<Client, Error> {
         if self.app.is_empty() {

@@ -38,6 +38,13 @@ impl Fields {
         }
     }
 
+    #[cfg(feature = "tracing")]
+    pub(crate) fn put_all(&mut self, others: &Fields) {
+        for (key, value) in &others.0 {
+            self.put(key, value.clone());
+        }
+    }
+
     pub(crate) fn as_wire(&self) -> Vec<Field<'_>> {
         self.0.iter().map(|(key, value)| Field { key, value: value.as_wire() }).collect()
     }

@@ -54,6 +54,8 @@ mod connect;
 mod connection;
 mod fields;
 mod frames;
+#[cfg(feature = "tracing")]
+mod layer;
 pub mod limits;
 mod logger;
 mod pause;
@@ -68,6 +70,8 @@ mod v2;
 
 pub use builder::{Builder, Compression, Error, PORT, PORT_TLS, Protocol, Transport, builder};
 pub use client::{Client, Inherited, Message};
+#[cfg(feature = "tracing")]
+pub use layer::Layer;
 pub use logger::{Guard, Logger, level_and_message};
 pub use queue::Flush;
 pub use stats::{Dropped, Stats};

@@ -6,7 +6,7 @@
 //! ```text
 //! DIR/APP/ID-IN-HEX/          one client id; APP percent-encoded where it must be
 //!   lock                      locked (flock) as long as a program uses the folder
-//!   acknowledged              number in decimal; replaced by rename
+//!   state                     numbers, in decimal; replaced by rename
 //!   00000000000000000001.log  records from this number on, see `entry`
 //!   00000000000000024310.log
 //! ```
@@ -36,7 +36,7 @@ use crate::frames::Frames;
 use crate::limits::SPOOL_RETIRED_FILES_MAX;
 
 pub(crate) use self::entry::HEADER_BYTES as ENTRY_HEADER_BYTES;
-use self::folder::Folder;
+use self::folder::{Folder, State};
 use self::reader::Reader;
 
 /// How far behind the last number that is known the next user of a folder goes
@@ -98,8 +98,8 @@ pub(crate) struct Spool {
     reader: Option<Reader>,
     bytes: u64,
     acknowledged: u64,
-    /// What the file of that name says.
-    published: u64,
+    /// What the disk knows.
+    published: State,
     /// Number of the last record that the files hold, or have held.
     last: u64,
     /// The number behind all that were given, or may have been.
@@ -124,22 +124,29 @@ impl Spool {
     /// `Folder`: nothing can be kept there now.
     pub(crate) fn open(dir: &Path, app: &str, bounds: SpoolBounds) -> Result<Spool, SpoolError> {
         for folder in folder::abandoned(dir, app)? {
-            let spool = Spool::of(folder, bounds)?;
+            let mut spool = Spool::of(folder, bounds)?;
             if spool.next <= NUMBER_MAX - NUMBERS_SKIPPED {
+                // Before a number is given, so that they are never given again.
+                spool.publish()?;
                 return Ok(spool);
             }
         }
-        Spool::create(dir, app, new_id()?, bounds)
+        Spool::create(dir, app, new_id()?, 1, bounds)
     }
 
-    /// Makes the folder of a client id that nobody has used with a spool.
+    /// Makes the folder of a client id that has none; `next` is the number that
+    /// its next record gets.
     pub(crate) fn create(
         dir: &Path,
         app: &str,
         id: [u8; 16],
+        next: u64,
         bounds: SpoolBounds,
     ) -> Result<Spool, SpoolError> {
-        Spool::of(Folder::create(dir, app, id)?, bounds)
+        let folder = Folder::create(dir, app, id, State { begun: next, acknowledged: 0 })?;
+        let mut spool = Spool::of(folder, bounds)?;
+        spool.next = next;
+        Ok(spool)
     }
 
     /// Opens a folder that was left behind and still holds something. Those
@@ -160,7 +167,7 @@ impl Spool {
     }
 
     fn of(folder: Folder, bounds: SpoolBounds) -> Result<Spool, SpoolError> {
-        let acknowledged = folder.acknowledged();
+        let state = folder.state();
         let files = folder.files()?;
         let mut spool = Spool {
             bytes: files.iter().map(|file| file.bytes).sum(),
@@ -170,19 +177,16 @@ impl Spool {
             tail: None,
             retired: Vec::new(),
             reader: None,
-            acknowledged,
-            published: acknowledged,
+            acknowledged: state.acknowledged,
+            published: state,
             last: 0,
             next: 1,
             damaged: 0,
             is_dirty: false,
         };
-        if spool.files.is_empty() && acknowledged == 0 {
-            return Ok(spool);
-        }
         spool.cut_the_end()?;
         let first = spool.files.back().map_or(0, |file| file.first);
-        let given = spool.last.max(first).max(acknowledged);
+        let given = spool.last.max(first).max(state.begun).max(state.acknowledged);
         spool.next = given.saturating_add(NUMBERS_SKIPPED);
         Ok(spool)
     }
@@ -329,10 +333,25 @@ impl Spool {
             self.folder.sync()?;
             self.is_dirty = false;
         }
-        if self.published < self.acknowledged {
-            self.folder.publish(self.acknowledged)?;
-            self.published = self.acknowledged;
+        if self.published.acknowledged < self.acknowledged {
+            let begun = self.published.begun;
+            let state = State { begun, acknowledged: self.acknowledged };
+            self.folder.publish(state)?;
+            self.published = state;
         }
+        Ok(())
+    }
+
+    /// Whether there is something that only the kernel knows.
+    pub(crate) fn needs_sync(&self) -> bool {
+        self.is_dirty || self.published.acknowledged < self.acknowledged
+    }
+
+    /// Writes down from where on numbers are given.
+    fn publish(&mut self) -> Result<(), SpoolError> {
+        let state = State { begun: self.next, acknowledged: self.acknowledged };
+        self.folder.publish(state)?;
+        self.published = state;
         Ok(())
     }
 
@@ -346,10 +365,8 @@ impl Spool {
 
     /// Removes the folder with all that is in it.
     pub(crate) fn remove(self) {
-        for file in &self.files {
-            self.folder.delete(file.first);
-        }
-        self.folder.remove();
+        let firsts: Vec<_> = self.files.iter().map(|file| file.first).collect();
+        self.folder.remove(&firsts);
     }
 
     fn tail_bytes(&self) -> u64 {

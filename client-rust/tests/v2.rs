@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::certificates::Authority;
 use harness::v2::{Fake, Manners, State};
-use harness::{PATIENCE, Reserved, Server, balanced, eventually, say};
+use harness::{PATIENCE, Reserved, balanced, eventually, say};
 use log::Log;
 use loghog::{Builder, Client, Compression, Protocol, Record, builder};
 use proptest::prelude::*;
@@ -98,6 +98,7 @@ fn a_secret_is_proven_by_both_sides_and_every_frame_is_sealed() {
         eventually("it is refused", || client.last_failure().is_some());
         let failure = client.last_failure().unwrap();
         assert!(failure.contains(reason), "{failure}");
+        assert!(!client.close(Duration::ZERO));
     }
     server.change(|manners| manners.secret = None);
     let other = for_server(&server).secret("s3cret").build_client().unwrap();
@@ -109,23 +110,24 @@ fn a_secret_is_proven_by_both_sides_and_every_frame_is_sealed() {
 
 #[test]
 fn compressed_batches_arrive_over_tls() {
-    // The relay: TLS in front of the plain server.
     let authority = Authority::new();
-    let server = Server::tls(authority.server(&["localhost"]));
-    let tls = loghog::Tls::new(authority.client("web"), &authority.ca);
-    let client = builder("app")
-        .address("localhost")
-        .port(server.address.port())
-        .transport(loghog::Transport::Tls(tls))
-        .protocol(Protocol::V2)
-        .build_client()
-        .unwrap();
-    // That server knows v1 only and takes no notice of a greeting.
-    say(&client, "hello");
-    eventually("it is told", || {
-        client.last_failure().is_some_and(|failure| failure.contains("protocol 2"))
-    });
-    assert_eq!(server.received().len(), 0);
+    let server = Fake::tls(authority.server(&["localhost"]));
+    for compression in [Compression::None, Compression::Zlib, Compression::Zstd] {
+        let tls = loghog::Tls::new(authority.client("web"), &authority.ca);
+        let client = builder("app")
+            .address("localhost")
+            .port(server.address.port())
+            .transport(loghog::Transport::Tls(tls))
+            .protocol(Protocol::V2)
+            .compression(compression)
+            .build_client()
+            .unwrap();
+        say_numbers(&client, 0, 20_000);
+        assert!(client.flush(PATIENCE), "{:?}", client.take_failures());
+        assert!(client.close(PATIENCE));
+    }
+    let all = server.read(|state| state.kept.values().map(Vec::len).collect::<Vec<_>>());
+    assert_eq!(all, [20_000; 3]);
 }
 
 #[test]

@@ -14,8 +14,10 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{Segment, SpoolError};
 
 const LOCK: &str = "lock";
-const ACKNOWLEDGED: &str = "acknowledged";
-const ACKNOWLEDGED_NEW: &str = "acknowledged.new";
+const STATE: &str = "state";
+const STATE_NEW: &str = "state.new";
+/// Before the names of folders that are being made or removed.
+const UNFINISHED: &str = "unfinished-";
 const SUFFIX: &str = ".log";
 /// Digits of the greatest number.
 const DIGITS: usize = 20;
@@ -26,6 +28,15 @@ pub(super) struct Folder {
     pub(super) path: PathBuf,
     pub(super) id: [u8; 16],
     _lock: Flock<File>,
+}
+
+/// What is known of the numbers of a folder, beside what its files say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// The first number that its last user may have given.
+    pub(super) begun: u64,
+    /// All up to this one are safe elsewhere.
+    pub(super) acknowledged: u64,
 }
 
 /// The folders of an application that nobody uses, one after the other; each is
@@ -42,35 +53,55 @@ pub(super) fn abandoned(
     };
     let mut ids: Vec<_> = names.iter().filter_map(|name| from_hex(name.to_str()?)).collect();
     ids.sort_unstable();
-    Ok(ids.into_iter().filter_map(move |id| Folder::lock(parent.join(to_hex(id)), id).ok()?))
+    Ok(ids
+        .into_iter()
+        .filter_map(move |id| Folder::lock(parent.join(to_hex(id)), id, false).ok()?))
 }
 
 impl Folder {
-    pub(super) fn create(dir: &Path, app: &str, id: [u8; 16]) -> Result<Folder, SpoolError> {
+    /// Makes a folder. It gets its name when it is locked and has a state, so
+    /// nobody finds it before.
+    pub(super) fn create(
+        dir: &Path,
+        app: &str,
+        id: [u8; 16],
+        state: State,
+    ) -> Result<Folder, SpoolError> {
         let parent = dir.join(encoded(app));
+        let unfinished = parent.join(format!("{UNFINISHED}{}", to_hex(id)));
         let path = parent.join(to_hex(id));
         let failed = |source| SpoolError::Folder { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&unfinished).map_err(failed)?;
+        let in_use = || io::Error::new(io::ErrorKind::WouldBlock, "another program uses it");
+        let mut folder = Folder::lock(unfinished.clone(), id, true)
+            .and_then(|folder| folder.ok_or_else(in_use))
+            .map_err(failed)?;
+        folder.publish(state)?;
+        fs::rename(&unfinished, &path).map_err(failed)?;
+        folder.path.clone_from(&path);
         for folder in [parent.as_path(), dir] {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         }
-        let in_use = || io::Error::new(io::ErrorKind::WouldBlock, "another program uses it");
-        Folder::lock(path.clone(), id).and_then(|folder| folder.ok_or_else(in_use)).map_err(failed)
+        Ok(folder)
     }
 
     /// None when somebody has it, or has just removed it.
-    fn lock(path: PathBuf, id: [u8; 16]) -> io::Result<Option<Folder>> {
+    fn lock(path: PathBuf, id: [u8; 16], is_new: bool) -> io::Result<Option<Folder>> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(true)
+            // Only in a new folder: one without a lock is being removed.
+            .create(is_new)
             .truncate(false)
             .mode(0o600)
             .open(path.join(LOCK))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             // Without a name it is the lock of a folder that was removed.
-            Ok(lock) if lock.metadata()?.nlink() > 0 => Ok(Some(Folder { path, id, _lock: lock })),
-            Ok(_) | Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Ok(lock) if lock.metadata()?.nlink() == 0 => Ok(None),
+            // It was renamed meanwhile, to be removed.
+            Ok(_) if !path.join(LOCK).exists() => Ok(None),
+            Ok(lock) => Ok(Some(Folder { path, id, _lock: lock })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
     }
@@ -109,20 +140,28 @@ impl Folder {
         let _ = fs::remove_file(self.file(first));
     }
 
-    /// What was acknowledged when it was last published; 0 when nobody knows.
-    /// Too little costs only that the server is asked.
-    pub(super) fn acknowledged(&self) -> u64 {
-        let text = fs::read_to_string(self.path.join(ACKNOWLEDGED)).unwrap_or_default();
-        text.strip_suffix('\n').and_then(|number| number.parse().ok()).unwrap_or(0)
+    /// What was published last; zeros when nobody knows.
+    pub(super) fn state(&self) -> State {
+        let text = fs::read_to_string(self.path.join(STATE)).unwrap_or_default();
+        let value = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0)
+        };
+        State { begun: value("begun "), acknowledged: value("acknowledged ") }
     }
 
-    pub(super) fn publish(&self, acknowledged: u64) -> Result<(), SpoolError> {
-        let path = self.path.join(ACKNOWLEDGED_NEW);
+    pub(super) fn publish(&self, state: State) -> Result<(), SpoolError> {
+        let path = self.path.join(STATE_NEW);
+        let text = format!("begun {}\nacknowledged {}\n", state.begun, state.acknowledged);
         let publish = || {
-            let mut file = File::create(&path)?;
-            file.write_all(format!("{acknowledged}\n").as_bytes())?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&path, self.path.join(ACKNOWLEDGED))
+            fs::rename(&path, self.path.join(STATE))
         };
         publish().map_err(|source| SpoolError::Write { path: path.clone(), source })?;
         self.sync()
@@ -134,9 +173,18 @@ impl Folder {
             .map_err(|source| SpoolError::Write { path: self.path.clone(), source })
     }
 
-    /// The lock goes last: who finds it gone knows that the folder is.
-    pub(super) fn remove(self) {
-        for name in [ACKNOWLEDGED_NEW, ACKNOWLEDGED, LOCK] {
+    /// It loses its name first: half a folder would give numbers anew.
+    pub(super) fn remove(mut self, firsts: &[u64]) {
+        let Some(parent) = self.path.parent() else { return };
+        let unfinished = parent.join(format!("{UNFINISHED}{}", to_hex(self.id)));
+        if fs::rename(&self.path, &unfinished).is_err() {
+            return;
+        }
+        self.path = unfinished;
+        for first in firsts {
+            self.delete(*first);
+        }
+        for name in [STATE_NEW, STATE, LOCK] {
             let _ = fs::remove_file(self.path.join(name));
         }
         // With a file of somebody else's in it, it stays.

@@ -129,6 +129,49 @@ fn a_folder_in_use_is_left_alone_and_one_left_behind_is_adopted() {
 }
 
 #[test]
+fn numbers_are_not_given_again_though_all_files_were_deleted_and_nothing_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(50));
+    spool.retire();
+    spool.acknowledge(50);
+    assert!(log_files(dir.path()).is_empty());
+    drop(spool);
+    let mut again = open(dir.path());
+    let second = again.next_number();
+    assert!(second > 50);
+    fill(&mut again, &texts(50));
+    again.retire();
+    again.acknowledge(again.last());
+    let last = again.last();
+    drop(again);
+    assert!(open(dir.path()).next_number() > last);
+}
+
+#[test]
+fn many_who_open_and_adopt_at_once_never_share_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let mut spool = open(dir.path());
+                    fill(&mut spool, &texts(3));
+                    if let Some(other) = Spool::adopt(dir.path(), "app", BOUNDS).unwrap() {
+                        assert_ne!(other.id(), spool.id());
+                        other.remove();
+                    }
+                    assert!(spool.folder.path.join("lock").exists());
+                    let last = spool.last();
+                    assert_eq!(held(&mut spool).last().unwrap().0, last);
+                    spool.acknowledge(last);
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn an_empty_folder_left_behind_is_removed_by_who_adopts() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));

@@ -509,8 +509,8 @@ impl Engine {
         if urgency.is_closed {
             at_most(IO_SLICE);
         }
-        if self.store.spool().is_some() && has_work {
-            at_most(SPOOL_SYNC_EVERY);
+        if self.store.spool().is_some_and(Spool::needs_sync) {
+            at_most(SPOOL_SYNC_EVERY.saturating_sub(self.synced.elapsed()));
         }
         match &self.link {
             Link::None if has_work => at_most(self.pause_left(urgency.is_hurried)),

@@ -320,9 +320,8 @@ impl Store {
         if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
-        match Spool::create(&place.dir, app, self.id, place.bounds) {
+        match Spool::create(&place.dir, app, self.id, self.next, place.bounds) {
             Ok(spool) => {
-                self.next = self.next.max(spool.next_number());
                 self.spool = Some(spool);
                 self.retry_at = None;
             }

@@ -9,6 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wire::frame::{self, Flags, Next};
 use wire::limits::FRAME_BYTES_MAX;
 use wire::v2::batch::BatchReader;
@@ -84,6 +85,9 @@ struct Shared {
     news: Condvar,
 }
 
+trait Io: Read + Write + Send {}
+impl<T: Read + Write + Send> Io for T {}
+
 pub struct Fake {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -96,20 +100,25 @@ impl Fake {
     }
 
     pub fn with(manners: Manners) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), manners)
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), manners, None)
+    }
+
+    pub fn tls(config: Arc<ServerConfig>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(listener, Manners::default(), Some(config))
     }
 
     pub fn at(address: SocketAddr, manners: Manners) -> Self {
-        Self::on(TcpListener::bind(address).unwrap(), manners)
+        Self::on(TcpListener::bind(address).unwrap(), manners, None)
     }
 
-    pub fn on(listener: TcpListener, manners: Manners) -> Self {
+    fn on(listener: TcpListener, manners: Manners, tls: Option<Arc<ServerConfig>>) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Shared>::default();
         shared.state.lock().unwrap().manners = manners;
         let accepting = std::thread::spawn({
             let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
+            move || accept(&listener, &shared, tls.as_ref())
         });
         Fake { address, shared, accepting: Some(accepting) }
     }
@@ -157,7 +166,7 @@ impl Drop for Fake {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>, tls: Option<&Arc<ServerConfig>>) {
     let mut readers = Vec::new();
     for (number, stream) in listener.incoming().enumerate() {
         let stream = stream.unwrap();
@@ -170,8 +179,17 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             state.manners.cuts.get(number).copied()
         };
         let shared = Arc::clone(shared);
+        let tls = tls.cloned();
         readers.push(std::thread::spawn(move || {
-            Talk { stream, shared, stage: Stage::New, left: cut.unwrap_or(usize::MAX) }.run();
+            let socket = stream.try_clone().unwrap();
+            let stream: Box<dyn Io> = match tls {
+                None => Box::new(stream),
+                Some(config) => {
+                    Box::new(StreamOwned::new(ServerConnection::new(config).unwrap(), stream))
+                }
+            };
+            Talk { stream, socket, shared, stage: Stage::New, left: cut.unwrap_or(usize::MAX) }
+                .run();
         }));
     }
     readers.into_iter().for_each(|reader| reader.join().unwrap());
@@ -185,7 +203,8 @@ enum Stage {
 }
 
 struct Talk {
-    stream: TcpStream,
+    stream: Box<dyn Io>,
+    socket: TcpStream,
     shared: Arc<Shared>,
     stage: Stage,
     /// Bytes that are read before the connection is cut.
@@ -213,7 +232,7 @@ impl Talk {
                 start += frame.bytes;
                 let payload = frame.payload.to_vec();
                 if !self.hear(frame.flags, &payload) {
-                    let _ = self.stream.shutdown(Shutdown::Both);
+                    let _ = self.socket.shutdown(Shutdown::Both);
                     return;
                 }
             }
@@ -222,7 +241,7 @@ impl Talk {
                 break;
             }
         }
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
     /// Waits while the server is deaf.
