@@ -158,6 +158,12 @@ pub(crate) fn v1_body(record: &Record<'_>, fields: &[Field<'_>], is_bare: bool) 
     out
 }
 
+/// The longest beginning of `text` that has at most `bytes_max` bytes.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+    let shortened = || (0..bytes_max).rev().find_map(|end| text.get(..end));
+    text.get(..bytes_max.min(text.len())).or_else(shortened).unwrap_or_default()
+}
+
 /// A v1 record with this body.
 pub(crate) fn to_v1<'a>(
     record: &Record<'a>,

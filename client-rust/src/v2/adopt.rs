@@ -74,8 +74,8 @@ fn adopt_all(terms: &Arc<Terms>, queue: &Arc<Queue>, book: &Arc<Queue>, bell: &B
                     None => return,
                 }
             }
-            Ok(None) => return,
-            Err(error) => return book.say(error.to_string()),
+            // A folder that refuses is told of by the engine, for our own spool.
+            Ok(None) | Err(_) => return,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::bell::Bell;
 use crate::connect::{ConnectError, Route};
 use crate::connection::{Connection, Lost};
 use crate::queue::Queue;
+use crate::record;
 use crate::send;
 use crate::socket::Slot;
 
@@ -123,7 +124,7 @@ impl Call {
             client_id: ClientId(self.id),
             nonce,
             app: &self.terms.app,
-            host: host.get(..host.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default(),
+            host: record::cut(host, NAME_BYTES_MAX),
             module: "",
             first_held: self.first_held,
             next_number: self.next_number,

@@ -275,7 +275,7 @@ impl Session {
         let Some((record, _)) = record::decode(bytes, &mut fields) else { return };
         let mut room = record.body.len();
         loop {
-            let kept = record.body.get(..record.body.floor_char_boundary(room)).unwrap_or_default();
+            let kept = record::cut(record.body, room);
             let body = format!("{kept} ({} bytes, cut for this server)", record.body.len());
             let cut = Record { body: &body, exception_at: None, thread: "", fields: &[], ..record };
             if self.batch.push(&cut).is_ok() || room == 0 {

@@ -195,6 +195,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, tls: Option<&Arc<ServerC
     readers.into_iter().for_each(|reader| reader.join().unwrap());
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one a connection")]
 enum Stage {
     New,
     Challenged { id: ClientId, transcript: Transcript },
