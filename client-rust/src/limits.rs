@@ -94,6 +94,14 @@ pub const BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// that knows v1 only. Where v1 is not allowed, it is a failed attempt.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
+/// A server that ended our session for a newer one of the same client id is
+/// left alone this long.
+pub const EVICTED_PAUSE: Duration = Duration::from_secs(60);
+
+/// A server that refuses us (a wrong secret, an unknown application) is left
+/// alone this long: somebody has to change something first.
+pub const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// Records that are kept in memory until they are acknowledged, in bytes,
 /// beside those that wait in the queue. Past it the server has to acknowledge
 /// before more is sent. Never more than `queue_bytes`.

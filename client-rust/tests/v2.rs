@@ -412,6 +412,27 @@ fn a_spool_that_cannot_be_made_is_told_once_and_memory_does() {
 }
 
 #[test]
+fn an_old_copy_of_a_spool_goes_on_under_a_new_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Fake::start();
+    let client = for_server(&server).spool(dir.path()).build_client().unwrap();
+    say(&client, "first");
+    assert!(client.flush(PATIENCE));
+    assert!(client.close(PATIENCE));
+    // Meanwhile somebody else goes on with the copy, and further.
+    let id = server.read(|state| state.ids[0]);
+    server.change(|manners| manners.is_ahead = Some((id, 1 << 50)));
+    let client = for_server(&server).spool(dir.path()).build_client().unwrap();
+    say_numbers(&client, 0, 100);
+    assert!(client.flush(PATIENCE), "{:?} {:?}", client.stats(), client.take_failures());
+    let other = server.read(|state| *state.ids.last().unwrap());
+    assert_ne!(other, id);
+    let bodies = server.read(|state| state.kept[&other].clone());
+    assert_eq!(bodies.into_iter().map(|kept| kept.body).collect::<Vec<_>>(), numbers(100));
+    assert_eq!(balanced(&client).acknowledged, 100);
+}
+
+#[test]
 fn a_client_that_never_sent_leaves_at_once() {
     let nobody = Reserved::new();
     let dir = tempfile::tempdir().unwrap();

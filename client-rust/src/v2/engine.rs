@@ -67,6 +67,8 @@ pub(super) struct Engine {
     better: Option<Better>,
     pause: Pause,
     paused_since: Instant,
+    /// Until then nobody is dialed, whoever is in a hurry.
+    held_until: Option<Instant>,
     nudges: u64,
     /// The route that was used last, and the one to begin with next time.
     last_route: Option<usize>,
@@ -120,6 +122,7 @@ impl Engine {
             better: None,
             pause: Pause::default(),
             paused_since: now,
+            held_until: None,
             nudges: 0,
             last_route: None,
             first_route: 0,
@@ -201,7 +204,8 @@ impl Engine {
     fn dial(&mut self, urgency: &Urgency) {
         let has_work = urgency.has_waiting || !self.store.is_settled();
         let is_nudged = std::mem::replace(&mut self.nudges, urgency.nudges) != urgency.nudges;
-        if has_work && (is_nudged || self.pause_left(urgency.is_hurried).is_zero()) {
+        let is_held = self.held_until.is_some_and(|until| Instant::now() < until);
+        if has_work && !is_held && (is_nudged || self.pause_left(urgency.is_hurried).is_zero()) {
             let count = self.terms.routes.len().max(1);
             let order = (0..count).map(|place| (place + self.first_route) % count).collect();
             self.link = Link::Dialing(self.call(order, Arc::clone(&self.slot)));
@@ -223,7 +227,9 @@ impl Engine {
     fn pause_left(&self, is_hurried: bool) -> Duration {
         let length = self.pause.length_now();
         let length = if is_hurried { length.min(PAUSE_HURRIED) } else { length };
-        length.saturating_sub(self.paused_since.elapsed())
+        let pause = length.saturating_sub(self.paused_since.elapsed());
+        let held = |until: Instant| until.saturating_duration_since(Instant::now());
+        pause.max(self.held_until.map_or(Duration::ZERO, held))
     }
 
     fn answered(&mut self, answer: Result<Answered, DialError>) {
@@ -235,6 +241,9 @@ impl Engine {
                 self.pause.settle();
                 self.paused_since = Instant::now();
                 self.first_route = 0;
+                if let DialError::Session { source, .. } = &error {
+                    self.held_until = Instant::now().checked_add(source.hold());
+                }
                 self.book_failure(error.to_string());
             }
         }
@@ -252,11 +261,15 @@ impl Engine {
             Answer::V2(session) => {
                 let welcome = session.welcome;
                 if welcome.taken >= self.store.next_number() {
-                    if welcome.taken > self.sent {
-                        self.book.say(format!(
-                            "the server has {} of our messages, more than we know of",
-                            welcome.taken
-                        ));
+                    self.book.say(format!(
+                        "the server has {} messages of our id, more than we have sent; the spool \
+                         may be an old copy: we go on under a new id",
+                        welcome.taken
+                    ));
+                    // What is left of the old numbers the server would skip.
+                    if self.store.renew(&self.book) {
+                        self.sent = 0;
+                        return session.finish(false);
                     }
                     self.store.skip_to(welcome.taken.saturating_add(1));
                 }
@@ -342,8 +355,12 @@ impl Engine {
         if is_outstanding && session.progress.elapsed() > STALL_LIMIT {
             return Err(SessionError::Stalled(STALL_LIMIT));
         }
-        let follows = self.store.behind(session.sent).is_none_or(|run| session.follows(run));
-        if !is_outstanding && !follows {
+        let behind = self.store.behind(session.sent).filter(|run| !session.follows(run));
+        if let (false, Some(run)) = (is_outstanding, behind) {
+            // Our next HELLO tells where numbers go on.
+            if session.sent == session.welcome.taken && first_held == session.told_first {
+                return Err(SessionError::Gap { next: session.sent + 1, first: run.first });
+            }
             self.hang_up();
         }
         Ok(())
@@ -359,7 +376,7 @@ impl Engine {
     /// Ends a session that was in order; the next one begins at once.
     fn hang_up(&mut self) {
         if let Link::V2 { session, .. } = std::mem::replace(&mut self.link, Link::None) {
-            session.finish();
+            session.finish(self.store.is_settled());
         }
     }
 
@@ -369,6 +386,7 @@ impl Engine {
             other => return self.link = other,
         };
         self.tally.lost();
+        self.held_until = Instant::now().checked_add(error.hold());
         self.ended(peer, since, &error.to_string());
     }
 
@@ -542,7 +560,7 @@ impl Engine {
         let _ = self.store.keep(&self.queue, false);
         self.store.sync(&self.book);
         if let Link::V2 { session, .. } = std::mem::replace(&mut self.link, Link::None) {
-            session.finish();
+            session.finish(self.store.is_settled());
         } else if let Link::V1 { connection, .. } = self.link {
             connection.finish();
             self.link = Link::None;

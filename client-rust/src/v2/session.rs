@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use wire::frame::{self, FrameError, Next};
-use wire::v2::batch::{BatchWriter, PushError, Record};
+use wire::v2::batch::{BatchWriter, PushError, Record, Value};
 use wire::v2::compress::{Compression, Compressor};
 use wire::v2::frame::{Head, HeadError, Type};
 use wire::v2::handshake::{Challenge, HandshakeError, Hello, Welcome};
@@ -17,7 +17,10 @@ use wire::v2::secret::{Secret, Transcript};
 
 use super::stream::Stream;
 use crate::connection::Lost;
-use crate::limits::{ANSWER_LIMIT, COMPRESSED_BYTES_MIN, HANDSHAKE_LIMIT, OUTPUT_BYTES_MAX};
+use crate::limits::{
+    ANSWER_LIMIT, COMPRESSED_BYTES_MIN, EVICTED_PAUSE, HANDSHAKE_LIMIT, OUTPUT_BYTES_MAX,
+    REFUSED_PAUSE,
+};
 use crate::record;
 use crate::spool::Run;
 
@@ -50,13 +53,34 @@ pub(super) enum SessionError {
     Report(#[from] ReportError),
     #[error("{0}")]
     Lost(#[from] Lost),
-    #[error("the server acknowledged {durable}, we have sent up to {sent}")]
-    Acknowledged { durable: u64, sent: u64 },
+    #[error("the server acknowledged {durable}, which is not between {before} and {sent}")]
+    Acknowledged { durable: u64, before: u64, sent: u64 },
+    #[error("the server wants {next} next, we hold nothing before {first}")]
+    Gap { next: u64, first: u64 },
     #[error("no acknowledgement for {0:?}")]
     Stalled(Duration),
 }
 
 impl SessionError {
+    /// How long the server is left alone at least, whoever is in a hurry.
+    pub(super) fn hold(&self) -> Duration {
+        match self {
+            Self::Farewell { code, .. } => match Code::from_number(*code) {
+                // Somebody has our id; taking turns would help nobody.
+                Code::Evicted => EVICTED_PAUSE,
+                Code::Malformed
+                | Code::WrongProof
+                | Code::SecretMissing
+                | Code::SecretUnused
+                | Code::NoFacility
+                | Code::NeedsTls => REFUSED_PAUSE,
+                _ => Duration::ZERO,
+            },
+            Self::SecretMissing | Self::SecretUnused | Self::Handshake(_) => REFUSED_PAUSE,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether a server that knows only v1 behaves like this.
     pub(super) fn may_be_v1(&self) -> bool {
         matches!(self, Self::NoAnswer | Self::HungUp)
@@ -86,8 +110,10 @@ pub(super) struct Session {
     pub(super) welcome: Welcome,
     /// Number of the last record sent; the server's `taken` before the first.
     pub(super) sent: u64,
-    /// Whether the next batch must go on behind `sent`.
-    is_bound: bool,
+    /// What we said to be the first number that we hold.
+    pub(super) told_first: u64,
+    /// The last acknowledgement.
+    acknowledged: u64,
     /// When the server was last heard of, or nothing was outstanding.
     pub(super) progress: Instant,
 }
@@ -144,7 +170,8 @@ pub(super) fn greet(
         compression: if usable { compression } else { Compression::None },
         welcome,
         sent: welcome.taken,
-        is_bound: false,
+        told_first: hello.first_held,
+        acknowledged: welcome.durable,
         progress: Instant::now(),
     })
 }
@@ -226,7 +253,7 @@ impl Session {
 
     /// Whether this run may follow in this session.
     pub(super) fn follows(&self, run: &Run) -> bool {
-        !self.is_bound || run.first <= self.sent + 1
+        run.first <= self.sent.saturating_add(1)
     }
 
     /// Puts a batch of the run's records behind `sent` into the output; returns
@@ -238,7 +265,7 @@ impl Session {
         let mut fields = Vec::new();
         for bytes in run.records.iter().skip(skipped) {
             let pushed = match record::decode(bytes, &mut fields) {
-                Some((record, _)) => self.batch.push(&Record { fields: &fields, ..record }),
+                Some((record, _)) => push(&mut self.batch, &Record { fields: &fields, ..record }),
                 None => self.batch.push(&Record { body: UNREADABLE, ..Record::default() }),
             };
             match pushed {
@@ -265,7 +292,6 @@ impl Session {
         };
         self.sealer.write(&mut self.output, Head { kind: Type::Batch, compression }, payload)?;
         self.sent = next.saturating_sub(1);
-        self.is_bound = true;
         Ok(records)
     }
 
@@ -327,7 +353,11 @@ impl Session {
                 Ok(Next::Frame(frame)) => {
                     start += frame.bytes;
                     self.progress = Instant::now();
-                    parsed = hear(&mut self.opener, self.sent, frame, heard);
+                    let bounds = (self.acknowledged, self.sent);
+                    parsed = hear(&mut self.opener, bounds, frame, heard);
+                    if let Some(Heard::Ack { durable }) = heard.last() {
+                        self.acknowledged = *durable;
+                    }
                 }
                 Ok(Next::More { .. }) => break,
                 Err(error) => parsed = Err(error.into()),
@@ -337,10 +367,13 @@ impl Session {
         parsed.and(end.map_err(Into::into))
     }
 
-    /// Ends the session; what was sent is read by the server.
-    pub(super) fn finish(mut self) {
-        let payload = Farewell { code: Code::Done, text: "" }.encode();
-        let _ = self.sealer.write(&mut self.output, Head::plain(Type::Farewell), &payload);
+    /// Ends the session; what was sent is read by the server. `is_done`: we
+    /// hold nothing any more, and the server may forget us.
+    pub(super) fn finish(mut self, is_done: bool) {
+        if is_done {
+            let payload = Farewell { code: Code::Done, text: "" }.encode();
+            let _ = self.sealer.write(&mut self.output, Head::plain(Type::Farewell), &payload);
+        }
         let _ = self.write();
         // Closing with something unread would make the kernel send a reset,
         // which may overtake our last bytes.
@@ -349,11 +382,27 @@ impl Session {
     }
 }
 
+/// JSON that is none goes as text.
+fn push(batch: &mut BatchWriter, record: &Record<'_>) -> Result<(), PushError> {
+    match batch.push(record) {
+        Err(PushError::NotJson | PushError::JsonTooLong { .. }) => {
+            let mut fields = record.fields.to_vec();
+            for field in &mut fields {
+                if let Value::Json(text) = field.value {
+                    field.value = Value::Text(text);
+                }
+            }
+            batch.push(&Record { fields: &fields, ..*record })
+        }
+        pushed => pushed,
+    }
+}
+
 const UNREADABLE: &str = "(a message that could not be sent to this server)";
 
 fn hear(
     opener: &mut Opener,
-    sent: u64,
+    (before, sent): (u64, u64),
     frame: frame::Frame<'_>,
     heard: &mut Vec<Heard>,
 ) -> Result<(), SessionError> {
@@ -361,8 +410,8 @@ fn hear(
     match head.kind {
         Type::Ack => {
             let Ack { durable } = Ack::decode(payload)?;
-            if durable > sent {
-                return Err(SessionError::Acknowledged { durable, sent });
+            if durable > sent || durable < before {
+                return Err(SessionError::Acknowledged { durable, before, sent });
             }
             heard.push(Heard::Ack { durable });
         }

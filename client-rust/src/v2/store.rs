@@ -221,6 +221,54 @@ impl Store {
         (own, earlier)
     }
 
+    /// Somebody else has used our id: numbers all that is held anew, under a new
+    /// one. False when that cannot be done.
+    pub(super) fn renew(&mut self, book: &Queue) -> bool {
+        let Ok(id) = new_id() else { return false };
+        let mut renewed = Store::new(id, self.window_bytes_max);
+        if let Some(old) = &mut self.spool {
+            // Without a place it is one left behind, of which the server has
+            // all that it will take.
+            let Some((place, app)) = &self.place else { return false };
+            let Ok(new) = Spool::create(&place.dir, app, id, 1, place.bounds) else {
+                return false;
+            };
+            renewed.spool = Some(new);
+            let mut after = self.settled;
+            while let Ok(Some(run)) = old.read(after, PIECE_BYTES) {
+                after = run.end().saturating_sub(1);
+                renewed.adopt(&run, self.own_first, book);
+            }
+        }
+        let is_only_here = |run: &&Run| self.spool.is_none() || run.end() <= self.unspooled + 1;
+        for run in self.window.iter().filter(is_only_here) {
+            renewed.adopt(run, self.own_first, book);
+        }
+        renewed.rest = std::mem::take(&mut self.rest);
+        renewed.place = self.place.take();
+        if let Some(old) = self.spool.take() {
+            old.remove();
+        }
+        *self = renewed;
+        true
+    }
+
+    /// Takes a run of another store, whose own records begin at `own_first`.
+    fn adopt(&mut self, run: &Run, own_first: u64, book: &Queue) {
+        for (number, record) in (run.first..).zip(run.records.iter()) {
+            self.rest.push(record);
+            self.own_first += u64::from(number < own_first);
+        }
+        match self.spool.is_some() {
+            true => self.append(book),
+            false => self.remember(),
+        }
+        // What the disk refuses stays in memory.
+        if !self.rest.is_empty() {
+            self.remember();
+        }
+    }
+
     /// The server knows numbers that we have not given: go on behind them.
     pub(super) fn skip_to(&mut self, next: u64) {
         self.next = self.next.max(next);
