@@ -4,22 +4,26 @@
 //! hello [--app APP] [--address HOST:PORT] [--transport tcp|udp|tls]
 //!       [--secret SECRET] [--compression] [--hostname NAME]
 //!       [--pemfile FILE --cacert FILE [--server-name NAME]]
+//!       [--protocol 1|2|auto] [--spool DIR] [--zstd]
 //!       [--count N] [--message TEXT]
 //! ```
 //!
-//! The exit code is 0 when every message was handed to the kernel.
+//! The exit code is 0 when every message was handed to the kernel, or with
+//! protocol 2 acknowledged.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use loghog::{Tls, Transport};
+use loghog::{Compression, Protocol, Tls, Transport};
 
 struct Arguments {
     app: String,
     address: String,
     transport: String,
     secret: String,
-    compression: bool,
+    compression: Compression,
+    protocol: Protocol,
+    spool: Option<String>,
     hostname: String,
     pemfile: String,
     cacert: String,
@@ -53,7 +57,12 @@ fn run() -> Result<bool, Box<dyn std::error::Error>> {
         }
         other => return Err(format!("no such transport: {other}; tcp, udp or tls").into()),
     };
-    let guard = loghog::builder(&arguments.app)
+    let builder = match &arguments.spool {
+        Some(dir) => loghog::builder(&arguments.app).spool(dir),
+        None => loghog::builder(&arguments.app),
+    };
+    let guard = builder
+        .protocol(arguments.protocol)
         .address(&arguments.address)
         .transport(transport)
         .secret(&arguments.secret)
@@ -77,7 +86,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         address: "localhost".into(),
         transport: "tcp".into(),
         secret: String::new(),
-        compression: false,
+        compression: Compression::None,
+        protocol: Protocol::V1,
+        spool: None,
         hostname: String::new(),
         pemfile: String::new(),
         cacert: String::new(),
@@ -87,7 +98,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     };
     while let Some(word) = words.next() {
         if word == "--compression" {
-            arguments.compression = true;
+            arguments.compression = Compression::Zlib;
+            continue;
+        }
+        if word == "--zstd" {
+            arguments.compression = Compression::Zstd;
             continue;
         }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -100,6 +115,15 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--pemfile" => arguments.pemfile = value,
             "--cacert" => arguments.cacert = value,
             "--server-name" => arguments.server_name = Some(value),
+            "--protocol" => {
+                arguments.protocol = match value.as_str() {
+                    "1" => Protocol::V1,
+                    "2" => Protocol::V2,
+                    "auto" => Protocol::Auto,
+                    _ => return Err("--protocol needs 1, 2 or auto".into()),
+                }
+            }
+            "--spool" => arguments.spool = Some(value),
             "--count" => arguments.count = value.parse().map_err(|_| "--count needs a number")?,
             "--message" => arguments.message = value,
             _ => return Err(format!("no such option: {word}")),

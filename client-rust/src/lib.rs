@@ -13,17 +13,56 @@
 //!
 //! ```text
 //! logger      a record of the log crate becomes a Message
-//! client      the Message becomes a signed frame, in the thread that logs
+//! client      the Message becomes a signed frame or, for v2, a compact record,
+//!             in the thread that logs
 //! queue       the frame waits; bounded in messages and bytes
 //! send        one plain thread takes all that waits at once
 //! connection  one write hands it to the kernel, over TCP, TLS or UDP
+//! v2          instead of `send`: numbers, keeps and sends batches, and listens
+//! spool       records on disk until they are acknowledged
 //! ```
 //!
 //! The thread starts with the first message. When the server cannot be reached,
 //! it tries again: once at once, then in pauses that grow from 0.2 to 30
 //! seconds, each time looking the name up anew and trying every address.
 //!
-//! # What can get lost
+//! # Losing nothing
+//!
+//! With [`Protocol::V2`] messages are numbered, sent in batches, and kept until
+//! the server has them safe on its disk; what a broken connection has left open
+//! is asked from the server and sent again, so each message is there once.
+//! [`Builder::spool`] keeps them on our disk as well: they outlast a crash of
+//! the program, and the next one sends them. [`Client::flush`] waits for the
+//! acknowledgement.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), loghog::Error> {
+//! let _guard = loghog::builder("my-app")
+//!     .addresses(["logs1.example.org", "logs2.example.org"])
+//!     .secret("s3cret")
+//!     .spool("/var/spool/my-app")
+//!     .install()?;
+//! log::info!(user = "ada", port = 22; "login");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Key-values become fields beside the text, as do level, thread and process.
+//! The feature `tracing` adds a layer for that crate (`Builder::layer`).
+//!
+//! Lost are, all counted in [`Stats`] and reported to the server:
+//! - the oldest messages that wait in memory when that is full: without a spool
+//!   because the server is away, with one because it is full, or its disk
+//!   refuses. What has a number is never dropped to make room;
+//! - messages longer than a frame;
+//! - without a spool, what is left when the time for closing is up.
+//!
+//! Not counted are, when the program dies without [`Client::flush`] or
+//! [`Client::close`], what is not acknowledged, or with a spool, what is not
+//! written there: up to a millisecond of messages. When the machine dies, what
+//! the spool had not synced: up to a second.
+//!
+//! # What can get lost with version 1
 //!
 //! Version 1 of the protocol has no acknowledgement. Lost are
 //! - the oldest messages when the queue is full, messages that are too long,
@@ -43,7 +82,10 @@
 //! # Forks
 //!
 //! A child process has no sender. Fork before the first message, or put
-//! [`Client::inherited`] in the client's place in the child.
+//! [`Client::inherited`] in the client's place in the child. The child gets a
+//! client id and a spool of its own. It keeps the parent's spool locked as long
+//! as it lives: only after that is what a killed parent left there sent by
+//! others.
 
 #![forbid(unsafe_code)]
 
