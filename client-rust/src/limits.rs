@@ -150,7 +150,7 @@ pub const SPOOL_BYTES_MIN: u64 = 4 << 20;
 pub const SPOOL_FILE_BYTES: u64 = 4 << 20;
 
 /// How much of the spool is read at a time.
-pub const SPOOL_READ_BYTES: usize = 1 << 20;
+pub const SPOOL_READ_BYTES: usize = PIECE_BYTES + (64 << 10);
 
 /// Full files of the spool that may wait for their sync; past it they are
 /// synced at once. Each holds a descriptor.
