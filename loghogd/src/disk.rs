@@ -81,7 +81,8 @@ pub trait Disk: Debug + Send + Sync {
     /// What the system says.
     fn remove(&self, folder: &str, name: &str) -> io::Result<()>;
 
-    /// Makes safe what was made, renamed and removed in a folder until now.
+    /// Makes safe what was made, renamed and removed in a folder until now, and
+    /// the folder's own name.
     ///
     /// # Errors
     /// What the system says.

@@ -3,11 +3,13 @@
 //! Invariant: nothing outside of the log folder is touched, whatever links stand in it.
 //! Leaves out: what the names mean.
 
+use std::collections::HashSet;
 use std::fs::{File, FileTimes};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -39,6 +41,9 @@ const CAREFULLY: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY);
 pub struct LogDir {
     folder: Flock<OwnedFd>,
     path: PathBuf,
+    /// Folders whose own names are known to be safe. Who made them may have
+    /// died before he could see to that.
+    named: Mutex<HashSet<Box<str>>>,
 }
 
 impl LogDir {
@@ -49,7 +54,7 @@ impl LogDir {
     pub fn open(path: &Path) -> io::Result<LogDir> {
         let folder = fcntl::open(path, FOLDER | OFlag::O_CLOEXEC, Mode::empty())?;
         let folder = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e)?;
-        Ok(LogDir { folder, path: path.to_owned() })
+        Ok(LogDir { folder, path: path.to_owned(), named: Mutex::default() })
     }
 
     fn folder(&self, folder: &str) -> nix::Result<OwnedFd> {
@@ -59,15 +64,19 @@ impl LogDir {
     fn folder_made(&self, folder: &str) -> nix::Result<OwnedFd> {
         match self.folder(folder) {
             Err(Errno::ENOENT) => {
+                self.named().remove(folder);
                 match stat::mkdirat(&*self.folder, folder, FOLDER_MODE) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(error) => return Err(error),
                 }
-                unistd::fsync(&*self.folder)?;
                 self.folder(folder)
             }
             other => other,
         }
+    }
+
+    fn named(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,7 +168,12 @@ impl Disk for LogDir {
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        Ok(unistd::fsync(self.folder(folder)?)?)
+        unistd::fsync(self.folder(folder)?)?;
+        if !self.named().contains(folder) {
+            unistd::fsync(&*self.folder)?;
+            self.named().insert(folder.into());
+        }
+        Ok(())
     }
 
     fn space(&self) -> io::Result<Space> {

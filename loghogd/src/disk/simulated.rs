@@ -11,6 +11,7 @@ mod fault;
 mod model;
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
@@ -60,6 +61,8 @@ struct State {
     model: Model,
     steps: Vec<String>,
     faults: Vec<Fault>,
+    /// Folders whose own names this process knows to be safe.
+    named: BTreeSet<String>,
     stop_at: Option<(usize, Cut)>,
     stopped: bool,
 }
@@ -225,12 +228,8 @@ impl Disk for Simulated {
         state.look(Operation::OpenLive, folder, name)?;
         if !state.model.has_folder(folder)? {
             let make = (Operation::MakeFolder, folder, "");
+            state.named.remove(folder);
             state.step(make, format_args!(""), |model, _| model.make_folder(folder))?;
-            let sync = (Operation::SyncFolder, "", "");
-            state.step(sync, format_args!(""), |model, _| {
-                model.sync_root();
-                Ok(())
-            })?;
         }
         let (id, is_new) = match state.model.look_up(folder, name, Rights::Append)? {
             Some(id) => (id, false),
@@ -274,8 +273,18 @@ impl Disk for Simulated {
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        let mut state = self.lock();
         let sync = (Operation::SyncFolder, folder, "");
-        self.lock().step(sync, format_args!(""), |model, _| model.sync_folder(folder))
+        state.step(sync, format_args!(""), |model, _| model.sync_folder(folder))?;
+        if !state.named.contains(folder) {
+            let sync = (Operation::SyncFolder, "", "");
+            state.step(sync, format_args!(""), |model, _| {
+                model.sync_root();
+                Ok(())
+            })?;
+            state.named.insert(folder.to_owned());
+        }
+        Ok(())
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -287,10 +287,14 @@ fn a_restart_goes_on_with_the_same_disk_and_no_trouble() {
     assert_eq!(disk.names("app").unwrap_err().raw_os_error(), Some(Errno::EIO as i32));
     let after = disk.restart(Restart::Killed);
     assert!(is_stopped(disk.names("app")), "the process before is dead");
-    after.open_live("app", "root.log").unwrap().file.write_all(b"x").unwrap();
+    after.open_live("app", "root.log").unwrap();
+    after.sync_folder("app").unwrap();
+    after.open_live("app", "web.log").unwrap().file.write_all(b"x").unwrap();
+    after.open_live("other", "root.log").unwrap().file.write_all(b"x").unwrap();
     let after = after.restart(Restart::PowerLost(0));
-    assert_eq!(after.tree(), Vec::<String>::new(), "nothing of it was synced");
-    assert_eq!(after.folders().unwrap(), ["app"], "but for its folder");
+    assert_eq!(after.tree(), ["app/root.log"], "nothing else was synced");
+    assert_eq!(after.folders().unwrap(), ["app"]);
+    after.remove("app", "root.log").unwrap();
     assert!(after.create("app", "root.log").is_ok());
 }
 

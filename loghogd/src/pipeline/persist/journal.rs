@@ -22,7 +22,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use self::record::{Entry, Ours};
 use super::clients::{Clients, Receipt};
@@ -115,39 +115,38 @@ impl Journal {
         self.append()
     }
 
+    /// Appends what is in the buffer, and syncs it; all of it or nothing.
     fn append(&mut self) -> io::Result<()> {
-        let before = self.bytes;
-        self.append_unsynced()?;
-        let Some(file) = &self.file else { return Ok(()) };
-        let synced = file.sync();
-        if synced.is_err() {
-            match file.set_len(before) {
-                Ok(()) => self.bytes = before,
-                Err(_) => self.file = None,
-            }
-        }
-        synced
-    }
-
-    fn append_unsynced(&mut self) -> io::Result<()> {
         if self.bytes > JOURNAL_BYTES_MAX {
             return Err(io::Error::other(
                 "the journal of what clients were told is full: files that could not be synced \
                  keep it from being renewed; look after the disk and restart",
             ));
         }
-        let file = match &mut self.file {
+        let mut file = match self.file.take() {
             Some(file) => file,
-            None => self.file.insert(begin(&*self.disk, self.number)?),
+            None => self.begin()?,
         };
-        let written = file.write_all(&self.buffer);
+        let written = file.write_all(&self.buffer).and_then(|()| file.sync());
         match written {
             Ok(()) => self.bytes += self.buffer.len() as u64,
-            // Half a record would hide those behind it.
+            // Half an entry would hide those behind it. If it cannot be cut off
+            // now, it is before anything else is written.
             Err(_) if file.set_len(self.bytes).is_ok() => {}
-            Err(_) => self.file = None,
+            Err(_) => return written,
         }
+        self.file = Some(file);
         written
+    }
+
+    /// Opens the journal, whose name is safe then.
+    fn begin(&self) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.disk.open_live(FOLDER, &record::journal_name(self.number))?.file;
+        if file.facts()?.bytes > self.bytes {
+            file.set_len(self.bytes)?;
+        }
+        self.disk.sync_folder(FOLDER)?;
+        Ok(file)
     }
 
     /// A region is not, and will not be, in its file.
@@ -160,15 +159,20 @@ impl Journal {
         self.append()
     }
 
-    /// The file that a region is in has got another name. It need not be safe:
-    /// as long as the file is not sealed it is found without.
-    pub(in crate::pipeline) fn turned(&mut self, place: Place, segment: &Segment) {
+    /// The file that a region is in gets another name. As long as it is not
+    /// sealed it is found without; afterwards nobody can look into it.
+    ///
+    /// # Errors
+    /// What the system says; it may not be sealed then.
+    pub(in crate::pipeline) fn turned(
+        &mut self,
+        place: &Place,
+        segment: &Segment,
+    ) -> io::Result<()> {
         self.buffer.clear();
-        let entry = Entry::Turned { place, name: segment.to_string() };
-        let written = entry.write(&mut self.buffer).and_then(|()| self.append_unsynced());
-        if let Err(error) = written {
-            debug!("the journal does not take the name of {segment}: {error}");
-        }
+        let entry = Entry::Turned { place: place.clone(), name: segment.to_string() };
+        entry.write(&mut self.buffer)?;
+        self.append()
     }
 
     /// Begins a new journal when this one has become long, as long as nothing
@@ -236,13 +240,6 @@ impl Journal {
         }
         Ok(())
     }
-}
-
-/// Opens a journal, whose name is safe then.
-fn begin(disk: &dyn Disk, number: u64) -> io::Result<Box<dyn DiskFile>> {
-    let live = disk.open_live(FOLDER, &record::journal_name(number))?;
-    disk.sync_folder(FOLDER)?;
-    Ok(live.file)
 }
 
 /// How a live file is found again, also when it has become a segment.

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, error, info, warn};
 
 use super::clients::Receipt;
-use super::journal::{self, Intent, Place};
+use super::journal::{self, Intent, Journal, Place};
 use super::live::{self, Form, Mended};
 use super::messages::{message_end, messages_in, whole_messages};
 use super::retire::{Retired, Retirement};
@@ -52,6 +52,7 @@ pub(super) struct Desk<'a> {
     pub(super) zone: &'a TimeZone,
     pub(super) stats: &'a Stats,
     pub(super) spares: &'a Spares,
+    pub(super) journal: &'a mut Journal,
     pub(super) newest: &'a mut Newest,
     pub(super) press: &'a mut MemberPress,
     pub(super) retirement: &'a Retirement,
@@ -96,7 +97,7 @@ pub(super) struct LogFile {
     /// The journal has this region, and it was not written: it has to hear of
     /// that before the file turns, and may become something that cannot be
     /// looked into.
-    pub(super) void: Option<Place>,
+    void: Option<Place>,
     /// The region that was written last.
     last_region: Option<Place>,
     /// A sync failed while there were numbered messages in it: nothing more is
@@ -318,10 +319,15 @@ impl LogFile {
         }
     }
 
-    /// A region that was given up is cut off, and does not come back.
-    pub(super) fn make_void_safe(&mut self, desk: &mut Desk<'_>) -> io::Result<()> {
+    /// Lets the journal know of a region that was given up, once it is cut off
+    /// and does not come back.
+    fn report_void(&mut self, desk: &mut Desk<'_>) -> io::Result<()> {
+        let Some(void) = self.void.clone() else { return Ok(()) };
         self.open(desk)?;
-        self.open.as_ref().map_or(Ok(()), |open| open.file.sync())
+        self.open.as_ref().map_or(Ok(()), |open| open.file.sync())?;
+        desk.journal.void(&void)?;
+        self.void = None;
+        Ok(())
     }
 
     /// So many bytes of what waits.
@@ -660,6 +666,7 @@ impl LogFile {
     /// What the system says; the file is as before.
     pub(super) fn turn(&mut self, desk: &mut Desk<'_>) -> io::Result<Option<Segment>> {
         self.refuse_if_doubtful()?;
+        self.report_void(desk)?;
         let opened_for_this = self.open.is_none();
         let name = desk.form.name(&self.live);
         if desk.disk.facts(&self.folder, &name)?.is_none_or(|found| found.bytes == 0) {
@@ -711,7 +718,15 @@ impl LogFile {
 
     fn rename(&mut self, began: Began, desk: &mut Desk<'_>) -> io::Result<Segment> {
         let format = desk.form.format();
-        let segment = turn::turn(desk.disk, &self.folder, &self.live, format, began, desk.newest)?;
+        // When it has been sealed, nobody can look into it for the region.
+        let (journal, region) = (&mut *desk.journal, &self.last_region);
+        let mut announce = |segment: &Segment| match region {
+            Some(region) => journal.turned(region, segment),
+            None => Ok(()),
+        };
+        let (folder, live, newest) = (&self.folder, &self.live, &mut *desk.newest);
+        let segment = turn::turn(desk.disk, folder, live, format, began, newest, &mut announce)?;
+        self.last_region = None;
         desk.stats.add(Counter::FilesTurned, 1);
         self.name_unsynced = true;
         self.unsynced_since.get_or_insert(desk.now);
@@ -869,11 +884,6 @@ impl LogFile {
             let retired = Retired::new(open.file, self.path(desk), &self.folder, receipts);
             desk.retirement.take(retired);
         }
-    }
-
-    /// The region that was written last before the file turned.
-    pub(super) fn take_last_region(&mut self) -> Option<Place> {
-        self.last_region.take()
     }
 
     fn forget_live(&mut self) {

@@ -67,7 +67,6 @@ pub(in crate::pipeline) struct Rounds {
     settings: Settings,
     around: Surroundings,
     held: Arc<Held>,
-    journal: Journal,
     /// For messages that are safe once the folder of their file is synced.
     settling: HashMap<Box<str>, Vec<Receipt>>,
     bell: Arc<Bell>,
@@ -110,6 +109,7 @@ struct Surroundings {
     clock: Clock,
     stats: Arc<Stats>,
     spares: Arc<Spares>,
+    journal: Journal,
     newest: Newest,
     press: MemberPress,
     retirement: Retirement,
@@ -124,6 +124,7 @@ impl Surroundings {
             zone: self.clock.zone(),
             stats: &self.stats,
             spares: &self.spares,
+            journal: &mut self.journal,
             newest: &mut self.newest,
             press: &mut self.press,
             retirement: &self.retirement,
@@ -157,12 +158,12 @@ impl Rounds {
                 clock,
                 stats,
                 spares: shelf.spares,
+                journal: shelf.journal,
                 newest: Newest::default(),
                 press: MemberPress::new(level),
                 retirement: shelf.retirement,
             },
             held: shelf.held,
-            journal: shelf.journal,
             settling: HashMap::new(),
             bell,
             files: Vec::new(),
@@ -325,7 +326,7 @@ impl Rounds {
         if !stopping {
             self.turn_due(at, now);
             self.sync_due(now);
-            self.journal.renew(at);
+            self.around.journal.renew(at);
         }
     }
 
@@ -419,7 +420,7 @@ impl Rounds {
             return failed;
         }
         let intended = intents.iter().map(|(_, intent)| intent);
-        if let Err(error) = self.journal.intend(intended, self.around.clock.now()) {
+        if let Err(error) = self.around.journal.intend(intended, self.around.clock.now()) {
             for (number, _) in intents {
                 self.with(number, now, |file, _| file.revoke());
                 let error = match error.raw_os_error() {
@@ -444,20 +445,6 @@ impl Rounds {
         if !self.settling.is_empty() {
             self.sync_folders(now);
         }
-    }
-
-    /// Lets the journal know of a region that was given up, and is not there
-    /// whatever happens.
-    fn report_void(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        let Some(place) = self.files.get(number).and_then(|file| file.void.clone()) else {
-            return Ok(());
-        };
-        self.with(number, now, LogFile::make_void_safe).transpose()?;
-        self.journal.void(&place)?;
-        if let Some(file) = self.files.get_mut(number) {
-            file.void = None;
-        }
-        Ok(())
     }
 
     /// None when the file has to turn more often than a round allows.
@@ -553,13 +540,7 @@ impl Rounds {
     }
 
     fn turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        self.report_void(number, now)?;
         let turned = self.with(number, now, LogFile::turn).unwrap_or(Ok(None));
-        if let Ok(Some(segment)) = &turned
-            && let Some(region) = self.files.get_mut(number).and_then(LogFile::take_last_region)
-        {
-            self.journal.turned(region, segment);
-        }
         if let Some(file) = self.files.get(number) {
             if file.name_unsynced {
                 let deadline = now + self.settings.unsynced_time_max;
@@ -739,7 +720,7 @@ impl Rounds {
         }
         self.sync_folders(now + self.settings.unsynced_time_max);
         self.around.retirement.end();
-        self.journal.snapshot_if_any(self.around.clock.now());
+        self.around.journal.snapshot_if_any(self.around.clock.now());
         messages_lost
     }
 

@@ -15,7 +15,7 @@ use crate::disk::Disk;
 
 /// Names that are tried before giving up: somebody else would have to make
 /// segments of this file in the same microseconds.
-pub(in crate::pipeline) const ATTEMPTS_MAX: usize = 1000;
+const ATTEMPTS_MAX: usize = 1000;
 
 /// The newest segment of every file that has any: a new one is named later,
 /// so that the order of names is that of the lines, whatever the clock does.
@@ -55,7 +55,8 @@ impl Newest {
 }
 
 /// Turns the live file `name` of `live` (`web.log`, and `web.log.gz` where it
-/// is compressed already). `began` is when its first line was written.
+/// is compressed already). `began` is when its first line was written. Before
+/// each attempt `announce` hears the name.
 ///
 /// # Errors
 /// What the system says; the live file is as before.
@@ -66,6 +67,7 @@ pub fn turn(
     format: Option<Format>,
     began: Began,
     newest: &mut Newest,
+    announce: &mut dyn FnMut(&Segment) -> io::Result<()>,
 ) -> io::Result<Segment> {
     let behind = newest.of(folder, live).and_then(Began::next);
     let mut segment =
@@ -75,6 +77,7 @@ pub fn turn(
         None => live.to_owned(),
     };
     for _ in 0..ATTEMPTS_MAX {
+        announce(&segment)?;
         match disk.rename(folder, &name, &segment.to_string()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 segment.began = segment.began.next().ok_or(error)?;

@@ -198,10 +198,8 @@ fn look(disk: &dyn Disk, place: &Place, turned: Option<&str>) -> io::Result<Foun
         let is_candidate = match Name::read(&name) {
             Name::Live { .. } => name == live,
             Name::Segment(found) if found.live == segment.live => {
-                let is_named = match turned {
-                    Some(turned) => Name::read(turned) == Name::Segment(found.plain()),
-                    None => may_be(&found, &segment),
-                };
+                let is_named =
+                    turned.is_some_and(|turned| Name::read(turned) == Name::Segment(found.plain()));
                 was_sealed |= is_named && found.format != segment.format;
                 found.format == segment.format
             }
@@ -213,22 +211,6 @@ fn look(disk: &dyn Disk, place: &Place, turned: Option<&str>) -> io::Result<Foun
         }
     }
     Ok(if was_sealed { Found::Sealed } else { Found::Gone })
-}
-
-/// Can this be the name that the segment got? Where the name was taken, it
-/// got one that is some microseconds later.
-fn may_be(found: &Segment, segment: &Segment) -> bool {
-    let mut began = segment.began;
-    for _ in 0..crate::pipeline::rotate::turn::ATTEMPTS_MAX {
-        if found.began <= began {
-            break;
-        }
-        match began.next() {
-            Some(next) => began = next,
-            None => break,
-        }
-    }
-    found.live == segment.live && found.began >= segment.began && found.began <= began
 }
 
 fn look_at(
