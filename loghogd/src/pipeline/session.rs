@@ -52,13 +52,8 @@ pub(super) async fn serve(
         Ok(greeted) => greeted,
         Err(end) => return line.end(end, None).await,
     };
-    let mut talk = Talk {
-        acknowledged: greeted.session.durable(),
-        next_number: None,
-        stalled: None,
-        table: line.road.shared.table.load_full(),
-        greeted,
-    };
+    let mut talk =
+        Talk { acknowledged: greeted.session.durable(), next_number: None, stalled: None, greeted };
     let end = talk.run(&mut line).await;
     line.end(end, Some(&mut talk.greeted.sealer)).await;
 }
@@ -83,6 +78,8 @@ struct Greeted {
     host: String,
     module: String,
     secret: Option<Secret>,
+    /// The facilities that this secret is from.
+    table: Arc<Table>,
     sealer: Sealer,
     opener: Opener,
 }
@@ -96,7 +93,6 @@ struct Talk {
     next_number: Option<u64>,
     /// A batch that waits for a file.
     stalled: Option<Stalled>,
-    table: Arc<Table>,
 }
 
 /// Why a connection ends.
@@ -179,10 +175,6 @@ impl Talk {
                 Event::Readable => self.read(line).await,
             };
             if let Err(end) = done {
-                return end;
-            }
-            // A secret that has changed has to be proven anew.
-            if let Err(end) = self.follow(line) {
                 return end;
             }
         }
@@ -338,14 +330,15 @@ impl Talk {
         Ok(())
     }
 
-    /// Follows a new configuration: the secret may be another one, and what is
-    /// required as well.
+    /// Follows a new configuration. A secret that has changed has to be proven
+    /// anew before another message is looked at: it would be refused, and so be
+    /// settled.
     fn follow(&mut self, line: &Line) -> Result<(), End> {
         let table = line.road.shared.table.load();
-        if Arc::ptr_eq(&table, &self.table) {
+        if Arc::ptr_eq(&table, &self.greeted.table) {
             return Ok(());
         }
-        self.table = Arc::clone(&table);
+        self.greeted.table = Arc::clone(&table);
         let facility = table.find(&self.greeted.app, &self.greeted.module);
         match facility.map(|facility| &facility.secret) {
             Some(secret) if *secret == self.greeted.secret => Ok(()),

@@ -108,7 +108,8 @@ impl Talk {
         payload: &[u8],
         from: u64,
     ) -> Result<(), End> {
-        works.follow(&line.road.shared.table.load());
+        self.follow(line)?;
+        works.follow(&self.greeted.table);
         let stamp = line.road.shared.clock.stamp();
         let taken = self.greeted.session.taken();
         let mut reader =

@@ -4,6 +4,7 @@
 //! Leaves out: what comes behind WELCOME.
 
 use std::io;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use wire::frame::{self, Flags, Next};
@@ -101,6 +102,7 @@ impl Line {
             host: hello.host.to_owned(),
             module: hello.module.to_owned(),
             secret: secret.cloned(),
+            table: Arc::clone(&table),
             sealer,
             opener,
         })
