@@ -16,6 +16,7 @@ pub mod load;
 pub mod process;
 pub mod scenario;
 pub mod segments;
+pub mod session;
 pub mod tls;
 pub mod wait;
 pub mod zone;
