@@ -272,7 +272,9 @@ impl Session {
         self.client.settle(&[run]);
     }
 
-    /// Waits until more than `number` is safe; returns how much.
+    /// Waits until more than `number` is safe, and was brought again if an
+    /// earlier process had it; returns how much. A client could not go on
+    /// behind a number that it has not come to yet.
     ///
     /// # Errors
     /// When another session has begun.
@@ -286,8 +288,9 @@ impl Session {
                 if state.session != self.number {
                     return Err(Evicted);
                 }
-                if state.settled.last() > number {
-                    return Ok(state.settled.last());
+                let safe = state.settled.last().min(state.taken);
+                if safe > number {
+                    return Ok(safe);
                 }
             }
             changed.await;
@@ -424,9 +427,25 @@ mod tests {
             let session = Arc::clone(&session);
             async move { session.more_durable_than(0).await }
         });
+        drop(session.take(2).await.unwrap());
         session.settle((2, 1));
         session.settle((1, 1));
         assert_eq!(waiting.await.unwrap(), Ok(2));
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_process_had_beyond_is_told_when_the_client_has_come_to_it() {
+        let mut settled = Numbers::up_to(3);
+        settled.add((6, 4));
+        let remembered = Remembered { key: key(1), settled, seen_at: at(0) };
+        let clients = Clients::new(10, vec![remembered]);
+        let session = clients.begin(key(1), 4, at(1)).await.unwrap();
+        assert_eq!((session.durable(), session.taken()), (3, 3));
+        drop(session.take(5).await.unwrap());
+        session.settle((4, 2));
+        assert_eq!(session.more_durable_than(3).await, Ok(5));
+        drop(session.take(12).await.unwrap());
+        assert_eq!(session.more_durable_than(5).await, Ok(9));
     }
 
     #[tokio::test]
