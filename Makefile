@@ -112,7 +112,7 @@ fuzz: setup
 .PHONY: test-crash
 test-crash: build
 	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
-	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash
+	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless
 
 .PHONY: test-hosts
 test-hosts: build

@@ -287,7 +287,8 @@ impl<S: Read + Write> Session<S> {
         let (flags, sent) = match self.frames.next(&mut self.stream) {
             Ok(frame) => frame,
             Err(Ended::Silent) => return None,
-            Err(_) => return Some(Heard::Gone),
+            Err(Ended::Gone) => return Some(Heard::Gone),
+            Err(other) => panic!("what the server sends is no frame: {other:?}"),
         };
         let (head, payload) = self.opener.open(flags, &sent).expect("a frame of the server");
         Some(match head.kind {
