@@ -146,6 +146,34 @@ fn what_was_safe_in_one_file_is_not_repeated_although_another_lost_what_came_bef
 }
 
 #[test]
+fn a_batch_that_waits_for_its_file_is_gone_on_with_also_by_the_session_that_comes_next() {
+    let site = Scenario::new().facilities(TWO).fast_disk().site();
+    let obstacle = site.log_dir().join("app/b.log");
+    fs::create_dir_all(&obstacle).unwrap();
+    let daemon = site.start();
+    let who = Who::new(1, "app");
+    let mut older = greet(daemon.tcp(), &who).unwrap();
+    let one = "x".repeat(600_000);
+    older.send(1, "b", &[&one]).unwrap();
+    // As soon as it was tried again with so much, its senders have to wait.
+    let tried = daemon.wait_for_count("records", 1)["write_retries"];
+    daemon.wait_for_count("write_retries", tried + 3);
+    let records = [record("a", "two"), record("b", "three"), record("c", "four")];
+    older.say(Type::Batch, &batch(2, &records)).unwrap();
+    older.send(5, "a", &["five"]).unwrap();
+    daemon.wait_for_records("app/root.log", 1);
+    let mut newer = greet(daemon.tcp(), &who.holding(1, 6)).unwrap();
+    assert_eq!(durable_and_taken(&newer), (0, 2));
+    assert_eq!(older.wait_for_end(), Some(Code::Evicted));
+    newer.say(Type::Batch, &batch(3, &records[1..])).unwrap();
+    newer.send(5, "a", &["five"]).unwrap();
+    fs::remove_dir(&obstacle).unwrap();
+    newer.wait_for_ack(5);
+    assert_eq!(bodies(&daemon, "app/b.log"), [&one, "three"]);
+    assert_eq!(bodies(&daemon, "app/root.log"), ["two", "four", "five"]);
+}
+
+#[test]
 fn compressed_batches_are_taken_as_plain_ones() {
     let daemon = Scenario::new().start();
     let mut session = greet(daemon.tcp(), &Who::new(1, "plain")).unwrap();
