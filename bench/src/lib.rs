@@ -4,14 +4,19 @@
 //! Leaves out: judging the figures.
 
 pub mod log_text;
+pub mod session;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 use wire::signature::Key;
 use wire::v1::{self, EncodeScratch, Record};
@@ -30,6 +35,10 @@ pub struct Scratch {
 
 /// The secret of the signed facility.
 pub const SECRET: &str = "bench-secret";
+/// The logger that all messages come from.
+pub const MODULE: &str = "web.requests";
+/// The host that all messages come from.
+pub const HOST: &str = "web01.example.com";
 
 impl Scratch {
     /// Starts the daemon that lies beside this program.
@@ -105,6 +114,25 @@ impl Scratch {
         Ok(Scratch { folder, child, plain, tls })
     }
 
+    /// The client's side of a TLS connection to it.
+    ///
+    /// # Errors
+    /// When the certificates made for it are not there.
+    pub fn tls(&self) -> Result<ClientConnection> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.path("loghog-ca.cert"))? {
+            roots.add(certificate?)?;
+        }
+        let pem = self.path("bench.pem");
+        let chain = CertificateDer::pem_file_iter(&pem)?.collect::<Result<Vec<_>, _>>()?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&pem)?)?;
+        Ok(ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?)
+    }
+
     /// A file below the scratch folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -172,22 +200,31 @@ pub fn beside(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// When the body is too long for a frame.
 pub fn frames(app: &str, key: Option<&Key>, body_bytes: usize) -> Result<(Vec<u8>, usize)> {
-    let body = body(body_bytes);
-    let record = Record {
-        app_id: app,
-        module: "web.requests",
-        hostname: "web01.example.com",
-        body: &body,
-        stamp: 1_795_176_000,
-        nsecs: 123_456_789,
-        signature: None,
-    };
-    let (mut block, mut messages, mut scratch) = (Vec::new(), 0, EncodeScratch::default());
-    while block.len() < 1 << 20 {
-        v1::encode(&record, key, false, &mut scratch, &mut block)?;
-        messages += 1;
+    let bodies = [body(body_bytes)];
+    let frame_bytes = frames_of(app, key, &bodies)?.len();
+    let messages = (1_usize << 20).div_ceil(frame_bytes);
+    Ok((frames_of(app, key, &bodies)?.repeat(messages), messages))
+}
+
+/// A frame for each of these bodies.
+///
+/// # Errors
+/// When a body is too long for a frame.
+pub fn frames_of(app: &str, key: Option<&Key>, bodies: &[String]) -> Result<Vec<u8>> {
+    let (mut frames, mut scratch) = (Vec::new(), EncodeScratch::default());
+    for body in bodies {
+        let record = Record {
+            app_id: app,
+            module: MODULE,
+            hostname: HOST,
+            body,
+            stamp: 1_795_176_000,
+            nsecs: 123_456_789,
+            signature: None,
+        };
+        v1::encode(&record, key, false, &mut scratch, &mut frames)?;
     }
-    Ok((block, messages))
+    Ok(frames)
 }
 
 /// The one in the middle.
@@ -204,6 +241,38 @@ pub fn body(bytes: usize) -> String {
     }
     body.truncate(bytes);
     body
+}
+
+/// Texts of this length that differ as requests do: what they compress to is
+/// not that of one text many times.
+pub fn bodies(count: usize, bytes: usize) -> Vec<String> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: u64| {
+        // xorshift64 (Marsaglia 2003): the same texts in every run.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut text = || {
+        let mut body = String::from("INFO - ");
+        while body.len() < bytes {
+            body.push_str(&format!(
+                "GET /orders/{}/items?page={} HTTP/1.1 {} in {}.{} ms for user {} from 10.0.{}.{}; ",
+                random(1_000_000),
+                random(20),
+                [200, 200, 200, 304, 404][random(5) as usize],
+                random(400),
+                random(10),
+                random(100_000),
+                random(256),
+                random(256),
+            ));
+        }
+        body.truncate(bytes);
+        body
+    };
+    (0..count).map(|_| text()).collect()
 }
 
 /// Sends `block` so many times, and waits until `file` has `lines` lines more

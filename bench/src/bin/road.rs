@@ -2,18 +2,14 @@
 //! The frames are made before the clock starts, so that the sender is not
 //! what is measured; the clock stops when the last line is in the file.
 
-use std::fs;
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Parser;
 use loghog_bench::{SECRET, Scratch, frames, send_blocks};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::StreamOwned;
 use wire::signature::Key;
 
 #[derive(Debug, Parser)]
@@ -82,18 +78,5 @@ fn connect(way: &str, daemon: &Scratch) -> Result<Box<dyn Write>> {
             if way == "plain" || way == "signed" { &daemon.plain } else { bail!("no way {way}") };
         return Ok(Box::new(TcpStream::connect(address)?));
     }
-    let mut roots = RootCertStore::empty();
-    let mut authority = BufReader::new(fs::File::open(daemon.path("loghog-ca.cert"))?);
-    for certificate in CertificateDer::pem_reader_iter(&mut authority) {
-        roots.add(certificate?)?;
-    }
-    let pem = daemon.path("bench.pem");
-    let chain = CertificateDer::pem_file_iter(&pem)?.collect::<Result<Vec<_>, _>>()?;
-    let config =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&pem)?)?;
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
-    Ok(Box::new(StreamOwned::new(connection, TcpStream::connect(&daemon.tls)?)))
+    Ok(Box::new(StreamOwned::new(daemon.tls()?, TcpStream::connect(&daemon.tls)?)))
 }
