@@ -50,7 +50,7 @@ use self::held::{Held, Hold};
 use crate::clock::Stamp;
 use crate::config::facility::{Facility, LineFormat};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX, QUEUE_BYTES_A_SECTION_MIN};
-use crate::pipeline::gate::Admitted;
+use crate::pipeline::gate::{Admitted, same};
 use crate::stats::Counter;
 
 /// Why a record cannot have a line. The sender's fault.
@@ -154,7 +154,7 @@ impl Batch {
         let found = self
             .sections
             .iter()
-            .rposition(|section| Arc::ptr_eq(&section.facility, facility) && section.host == key);
+            .rposition(|section| Arc::ptr_eq(&section.facility, facility) && same(&section.host, key));
         self.last = found.or(Some(self.sections.len()));
         match found.and_then(|found| self.sections.get_mut(found)) {
             Some(section) => self.bytes += section.write(stamp, entry),
