@@ -151,10 +151,9 @@ impl Batch {
         }
         let key = if facility.file_per_host { host } else { "" };
         // Mostly it is the file used last.
-        let found = self
-            .sections
-            .iter()
-            .rposition(|section| Arc::ptr_eq(&section.facility, facility) && same(&section.host, key));
+        let found = self.sections.iter().rposition(|section| {
+            Arc::ptr_eq(&section.facility, facility) && same(&section.host, key)
+        });
         self.last = found.or(Some(self.sections.len()));
         match found.and_then(|found| self.sections.get_mut(found)) {
             Some(section) => self.bytes += section.write(stamp, entry),

@@ -93,7 +93,8 @@ impl Daemon {
     /// The client sends what it has not sent in this process.
     fn send(&mut self, client: &Client) {
         let (first, last) = (self.session.taken() + 1, client.logged);
-        let new = (first..=last).filter(|&number| self.session.is_new(number));
+        let settled = self.session.settled();
+        let new = (first..=last).filter(|&number| !settled.contains(number));
         for number in new.collect::<Vec<_>>() {
             let Process { writer, table, .. } = &mut self.process;
             let body = format!("n{number}\nof two lines");

@@ -240,10 +240,10 @@ impl Session {
         self.client.state().taken
     }
 
-    /// Has this number not been settled by an earlier process? Of those behind
-    /// [`Session::taken`].
-    pub fn is_new(&self, number: u64) -> bool {
-        !self.client.state().settled.contains(number)
+    /// What is settled. Behind [`Session::taken`] that is only what an earlier
+    /// process has settled, and it becomes no more by others.
+    pub fn settled(&self) -> Numbers {
+        self.client.state().settled.clone()
     }
 
     /// A receipt for lines to come.

@@ -3,11 +3,14 @@
 //! Invariant: a number is taken once, and what was taken is handed over before anything else happens.
 //! Leaves out: frames and their MACs.
 
+use std::sync::Arc;
+
 use wire::v2::batch::{BatchReader, Field, Record, Value as Sent};
 use wire::v2::compress::Compression;
 use wire::v2::report::{Code, Refusal, Refused};
 
 use super::{End, Line, Talk, Type, malformed};
+use crate::config::facility::Facility;
 use crate::pipeline::gate::GateError;
 use crate::pipeline::lane::Works;
 use crate::pipeline::persist::entry::{Entry, Value};
@@ -27,6 +30,14 @@ pub(super) struct Stalled {
     /// What is left of it begins here.
     next_number: u64,
     _room: OwnedSemaphorePermit,
+}
+
+/// The facility that was found last in this payload.
+struct Found {
+    /// Where in the payload its logger's name stands, and its length: an index
+    /// leads to the same place, so that the names need not be compared.
+    logger: (usize, usize),
+    facility: Arc<Facility>,
 }
 
 /// Why a record has no line: what is counted, what its sender hears.
@@ -89,7 +100,7 @@ impl Talk {
     /// Goes on with a batch whose file takes lines again.
     pub(super) async fn resume(&mut self, line: &mut Line) -> Result<(), End> {
         let Some(stalled) = self.stalled.take() else { return Ok(()) };
-        let road = std::sync::Arc::clone(&line.road);
+        let road = Arc::clone(&line.road);
         let mut taken = road.lanes.take().await;
         let works = &mut taken.lane.works;
         self.carry_records(line, works, &stalled.payload, stalled.next_number).await?;
@@ -111,7 +122,9 @@ impl Talk {
         self.follow(line)?;
         works.follow(&self.greeted.table);
         let stamp = line.road.shared.clock.stamp();
-        let taken = self.greeted.session.taken();
+        // Asked once: there is no lock for a message.
+        let (taken, settled) = (self.greeted.session.taken(), self.greeted.session.settled());
+        let mut found: Option<Found> = None;
         let mut reader =
             BatchReader::new(payload, BATCH_RECORDS_MAX).map_err(|error| malformed(&error))?;
         let mut refusing = Vec::new();
@@ -128,11 +141,11 @@ impl Talk {
                     break;
                 }
             };
-            if number < from || number <= taken || !self.greeted.session.is_new(number) {
+            if number < from || number <= taken || settled.contains(number) {
                 last = last.max(number);
                 continue;
             }
-            match self.push(works, &stamp, line, &record) {
+            match self.push(works, &stamp, line, &record, &mut found) {
                 Ok(Pushed::Taken) => {
                     works.batch.number_last(&self.greeted.session, number);
                     records += 1;
@@ -198,12 +211,20 @@ impl Talk {
         stamp: &crate::clock::Stamp,
         line: &Line,
         record: &Record<'_>,
+        found: &mut Option<Found>,
     ) -> Result<Pushed, Why> {
         let Works { gate, batch, .. } = works;
-        let secret = self.greeted.secret.as_ref();
-        let facility = gate
-            .admit_in_session(&self.greeted.app, record.logger, secret, line.way)
-            .map_err(|error| (error.counter(), refusal(&error), error.to_string()))?;
+        let logger = (record.logger.as_ptr().addr(), record.logger.len());
+        let Found { facility, .. } = match found {
+            Some(found) if found.logger == logger => found,
+            _ => {
+                let secret = self.greeted.secret.as_ref();
+                let facility = gate
+                    .admit_in_session(&self.greeted.app, record.logger, secret, line.way)
+                    .map_err(|error| (error.counter(), refusal(&error), error.to_string()))?;
+                found.insert(Found { logger, facility: Arc::clone(facility) })
+            }
+        };
         let entry = Entry {
             host: &self.greeted.host,
             app: &self.greeted.app,
