@@ -10,9 +10,13 @@ use jiff::SignedDuration;
 /// messages; more would only make a slow peer's neighbour wait longer.
 pub const CHUNK_BYTES: usize = 256 << 10;
 
-/// Lines that a batch collects before it is handed on, in bytes. It may
-/// exceed this by its last line.
+/// Lines that a batch collects, in bytes. It may exceed this by its last line.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// A batch with so many bytes is handed on. Most last lines fit into what is
+/// left; else its buffer would double, and take twice its part of
+/// [`QUEUE_BYTES_MAX`].
+pub const BATCH_BYTES_FULL: usize = BATCH_BYTES_MAX - (2 << 10);
 
 /// Files that one batch may hold lines for. A full batch is handed on.
 pub const BATCH_FILES_MAX: usize = 64;
@@ -258,6 +262,10 @@ pub const AUTHORITY_WARNING_DAYS: i64 = 180;
 /// What may wait to be written to a client, in bytes. Beyond it nothing more is
 /// read from the client.
 pub const SESSION_OUT_BYTES_MAX: usize = 16 << 10;
+
+/// Room for an unfinished frame that a lane keeps when the frame is whole, in
+/// bytes: larger than this it is given back to the system.
+pub const SESSION_ROOM_BYTES_MAX: usize = 512 << 10;
 
 /// A session keeps a buffer of so many bytes for what it writes; a larger one
 /// is given back.

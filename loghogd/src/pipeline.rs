@@ -270,7 +270,7 @@ impl Road {
             () = seat.evicted() => return Ok(Turn::Ended),
             taken = self.lanes.take() => taken,
         };
-        let Lane { buffer, works } = &mut *taken.lane;
+        let Lane { buffer, works, .. } = &mut *taken.lane;
         let carried = if pending.has_whole_frames() {
             let carried = self.carry(works, pending.bytes(), peer, seat).await;
             pending.consume(carried.bytes, carried.pause.leaves_frames());

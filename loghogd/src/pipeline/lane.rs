@@ -32,6 +32,10 @@ pub(super) struct Lane {
     pub(super) buffer: Vec<u8>,
     /// What carries it on.
     pub(super) works: Works,
+    /// Empty room for a frame that comes in parts. It goes with the connection
+    /// that sends it, and comes back when the frame is whole: to take it from
+    /// the system for each frame costs more than all else that is done to it.
+    pub(super) spare: Vec<u8>,
 }
 
 /// A lane in use; free again when dropped.
@@ -44,7 +48,8 @@ pub(super) struct Taken<'a> {
 
 impl Lanes {
     pub(super) fn new(works: impl Iterator<Item = Works>) -> Lanes {
-        let lane = |works| Mutex::new(Lane { buffer: vec![0; CHUNK_BYTES], works });
+        let lane =
+            |works| Mutex::new(Lane { buffer: vec![0; CHUNK_BYTES], works, spare: Vec::new() });
         let lanes: Vec<_> = works.map(lane).collect();
         Lanes { free: Semaphore::new(lanes.len()), lanes }
     }

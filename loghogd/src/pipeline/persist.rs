@@ -49,7 +49,10 @@ use self::entry::{Entry, Fields};
 use self::held::{Held, Hold};
 use crate::clock::Stamp;
 use crate::config::facility::{Facility, LineFormat};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX, QUEUE_BYTES_A_SECTION_MIN};
+use crate::limits::{
+    BATCH_BYTES_FULL, BATCH_BYTES_MAX, BATCH_FILES_MAX, HOST_BYTES_MAX, QUEUE_BYTES_A_SECTION_MIN,
+    QUEUE_BYTES_MAX,
+};
 use crate::pipeline::gate::{Admitted, same};
 use crate::stats::Counter;
 
@@ -178,7 +181,7 @@ impl Batch {
 
     /// Is it time to hand it on?
     pub fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES_MAX || self.sections.len() >= BATCH_FILES_MAX
+        self.bytes >= BATCH_BYTES_FULL || self.sections.len() >= BATCH_FILES_MAX
     }
 
     /// Is there nothing in it?
@@ -244,8 +247,9 @@ pub struct Spares {
 }
 
 impl Spares {
-    /// More are not kept, nor larger ones than a batch mostly needs.
-    const BUFFERS_MAX: usize = 8;
+    /// More are not kept than can be on their way, nor larger ones than a batch
+    /// mostly needs.
+    const BUFFERS_MAX: usize = QUEUE_BYTES_MAX / BATCH_BYTES_MAX;
     const BUFFER_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
     fn take(&self) -> Vec<u8> {

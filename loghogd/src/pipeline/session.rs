@@ -34,7 +34,9 @@ use super::persist::clients::Session;
 use crate::config::Table;
 use crate::config::facility::Secret;
 use crate::connections::{Peer, Seat};
-use crate::limits::{SESSION_OUT_BYTES_MAX, SESSION_SPARE_BYTES};
+use crate::limits::{
+    PENDING_BYTES_MOVED_MAX, SESSION_OUT_BYTES_MAX, SESSION_ROOM_BYTES_MAX, SESSION_SPARE_BYTES,
+};
 use crate::stats::Counter;
 
 /// Speaks with a client until one of both has enough. `first` is what was read
@@ -245,12 +247,17 @@ impl Talk {
             }
             Err(_) => return Err(End::Gone),
         };
-        let Lane { buffer, works } = lane;
+        let Lane { buffer, works, spare } = lane;
         let fresh = buffer.get(..bytes).unwrap_or_default();
         let mut inbox = std::mem::take(&mut line.inbox);
         let consumed = if inbox.is_empty() {
             let consumed = self.carry(line, works, fresh).await?;
-            inbox.extend_from_slice(fresh.get(consumed..).unwrap_or_default());
+            let rest = fresh.get(consumed..).unwrap_or_default();
+            // Most of a large frame has come: its room is one of a lane's.
+            if rest.len() > spare.capacity() / 2 {
+                inbox = std::mem::take(spare);
+            }
+            inbox.extend_from_slice(rest);
             consumed
         } else {
             inbox.extend_from_slice(fresh);
@@ -258,8 +265,15 @@ impl Talk {
             inbox.drain(..consumed);
             consumed
         };
-        if inbox.is_empty() {
-            inbox = Vec::new();
+        // Who waits with little or nothing keeps no room for more.
+        if inbox.len() <= PENDING_BYTES_MOVED_MAX {
+            let room = std::mem::take(&mut inbox);
+            inbox = room.to_vec();
+            let fits = room.capacity() <= SESSION_ROOM_BYTES_MAX;
+            if fits && room.capacity() > spare.capacity() {
+                *spare = room;
+                spare.clear();
+            }
         }
         line.inbox = inbox;
         line.seat.heard(consumed > 0);

@@ -25,7 +25,10 @@ pub fn write_line<F>(stamp: &Stamp, entry: &Entry<'_, F>, out: &mut Vec<u8>) {
     out.extend_from_slice(stamp.as_bytes());
     out.extend_from_slice(b" - ");
     let host = if entry.host.is_empty() { NO_HOST } else { entry.host };
-    write_escaped(host, write_escape, out);
+    match is_plain(host) && !host.contains('\t') {
+        true => out.extend_from_slice(host.as_bytes()),
+        false => write_escaped(host, write_escape, out),
+    }
     out.extend_from_slice(b" - ");
     write_body(entry.body, out);
     out.push(b'\n');
