@@ -232,7 +232,7 @@ impl Worker {
                     heard = Instant::now();
                 }
                 Some(Heard::Refused(code, first, messages)) => {
-                    panic!("{messages} messages from {first} on were refused: {code:?}");
+                    panic!("{messages} messages were refused, the first is {first}: {code:?}");
                 }
                 Some(Heard::Farewell(Code::Stopping | Code::Busy | Code::Evicted, _)) => return,
                 Some(Heard::Farewell(code, text)) => {

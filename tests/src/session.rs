@@ -100,7 +100,7 @@ impl Who {
 pub enum Heard {
     /// All up to this number is settled.
     Ack(u64),
-    /// So many messages from this one on reach no file.
+    /// Messages reach no file: the number of the first, and how many.
     Refused(Refusal, u64, u64),
     /// It closes.
     Farewell(Code, String),

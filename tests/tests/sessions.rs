@@ -314,8 +314,8 @@ fn refused_messages_are_told_and_those_behind_them_are_acknowledged() {
     let loggers = ["web", "api.x", "api.y", "open", "api", "", "web.x"];
     let records: Vec<Record<'_>> = loggers.iter().map(|logger| record(logger, logger)).collect();
     session.say(Type::Batch, &batch(1, &records)).unwrap();
-    let refused = wait_for_refusals(&mut session, 7);
-    assert_eq!(refused, [(Refusal::OtherSecret, 2, 2), (Refusal::OtherSecret, 5, 1)]);
+    // The first of them, and how many.
+    assert_eq!(wait_for_refusals(&mut session, 7), [(Refusal::OtherSecret, 2, 3)]);
     // All of a batch refused, and the next one written.
     session.send(8, "api", &["no"]).unwrap();
     session.send(9, "web", &["yes"]).unwrap();
