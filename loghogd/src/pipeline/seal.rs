@@ -8,7 +8,7 @@
 //! X.xz.part                written, synced, read back, compared by length and checksum
 //! X.xz                     renamed; the folder synced; only then X is removed
 //! ```
-//! Each step may be repeated; [`find`](super::rotate::recover::find) tells from
+//! Each step may be repeated; [`find`] tells from
 //! the names how far a segment has come.
 
 mod blocks;

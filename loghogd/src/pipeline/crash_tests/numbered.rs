@@ -263,6 +263,78 @@ proptest! {
 }
 
 #[test]
+fn what_once_went_wrong_stays_right() {
+    use Step::{Log, Others, Round, Seal, Wait};
+    const SYNCS: &[Operation] = &[Operation::Sync, Operation::SyncFolder];
+    const WRITES: &[Operation] = &[Operation::Write, Operation::SetLen];
+    let refuse = |errno, operations, after, times| Step::Refuse { errno, operations, after, times };
+    let lost = |seed| Restart::PowerLost(seed);
+    let gzip = Form::Gzip { level: 1 };
+    // A region that was cut off only in memory was reported as given up.
+    let cut_late = vec![vec![
+        Log(1),
+        Wait { minutes: 4 },
+        Round,
+        Log(3),
+        refuse(Errno::EACCES, &[], 11, 2),
+        Wait { minutes: 46 },
+        refuse(Errno::EIO, WRITES, 2, 2),
+        Round,
+    ]];
+    let stops = [(17, Cut::After), (0, Cut::Before), (0, Cut::Before)];
+    arrives_once(&cut_late, &stops, Restart::Killed, Form::Plain).unwrap();
+    // A second region came before the name of the file was safe.
+    let unnamed = vec![
+        vec![Log(7), Log(2), Round, Wait { minutes: 50 }],
+        vec![Round],
+        vec![
+            refuse(Errno::EIO, SYNCS, 8, 1),
+            refuse(Errno::EIO, WRITES, 7, 1),
+            Log(2),
+            Log(7),
+            Round,
+        ],
+    ];
+    let stops = [(23, Cut::Before), (11, Cut::After), (18, Cut::After)];
+    arrives_once(&unnamed, &stops, lost(17_648_752_179_135_632_279), gzip).unwrap();
+    // The folder of the journal had a name that was not safe.
+    let homeless = vec![vec![
+        Log(3),
+        refuse(Errno::EACCES, &[], 10, 1),
+        refuse(Errno::EACCES, &[], 17, 1),
+        Round,
+        Wait { minutes: 1 },
+        Log(1),
+        Round,
+    ]];
+    let stops = [(12, Cut::After), (0, Cut::Before), (0, Cut::Before)];
+    arrives_once(&homeless, &stops, lost(17_250_870_304_658_316_016), Form::Plain).unwrap();
+    // A segment was taken for another one, whose name is a microsecond away.
+    let close_by = vec![
+        vec![Log(5), Log(4), Log(5), Log(8)],
+        vec![Log(1), Log(7), Round],
+        vec![Log(5), Round, Seal, Others(1), Log(2), Log(4), Log(2), Log(5), Round],
+    ];
+    let stops = [(0, Cut::Before), (44, Cut::Before), (56, Cut::After)];
+    arrives_once(&close_by, &stops, lost(14_168_188_124_216_606_197), Form::Plain).unwrap();
+    // A segment was sealed of which the journal did not know the name.
+    let nameless = vec![
+        vec![Log(3), Log(5), Round],
+        vec![
+            Log(2),
+            Wait { minutes: 50 },
+            refuse(Errno::EIO, SYNCS, 3, 2),
+            Round,
+            Seal,
+            Log(1),
+            Round,
+        ],
+    ];
+    let stops = [(18, Cut::Before), (38, Cut::Before), (0, Cut::Before)];
+    arrives_once(&nameless, &stops, lost(3_035_784_625_667_968_735), Form::Plain).unwrap();
+}
+
+#[test]
 fn a_message_that_was_given_up_in_a_file_that_was_sealed_is_not_taken_for_safe() {
     let clock = Clock::standing("2026-11-20T12:30:00Z".parse().unwrap(), TimeZone::UTC);
     let disk = Simulated::new();
