@@ -276,6 +276,10 @@ pub const SESSION_SPARE_BYTES: usize = 1 << 10;
 /// new one is refused.
 pub const CLIENTS_MAX: usize = 100_000;
 
+/// Refusals that are kept for a client until it has heard of them, each of one
+/// reason and one batch. The oldest is forgotten then.
+pub const REFUSALS_MAX: usize = 256;
+
 /// How long a client is remembered that does not come back.
 pub const CLIENT_UNSEEN_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
 

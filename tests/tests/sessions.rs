@@ -328,6 +328,37 @@ fn refused_messages_are_told_and_those_behind_them_are_acknowledged() {
 }
 
 #[test]
+fn a_refusal_is_told_when_what_comes_before_is_safe_also_to_the_session_that_comes_next() {
+    let facilities = "[app]\nrotate = daily\nbackup_count = 9\n\
+                      [app:b]\nrotate = daily\nbackup_count = 9\n\
+                      [app:api]\nrotate = daily\nbackup_count = 9\nsecret = another\n";
+    let site = Scenario::new().facilities(facilities).fast_disk().site();
+    let obstacle = site.log_dir().join("app/b.log");
+    fs::create_dir_all(&obstacle).unwrap();
+    let daemon = site.start();
+    let who = Who::new(1, "app");
+    let mut session = greet(daemon.tcp(), &who).unwrap();
+    let records = [record("a", "one"), record("b", "two"), record("api", "three")];
+    session.say(Type::Batch, &batch(1, &records)).unwrap();
+    assert_eq!(wait_for_refusals(&mut session, 1), []);
+    daemon.wait_for_count("signature_missing", 1);
+    // It did not hear of it, and has the last two still.
+    let mut session = greet(daemon.tcp(), &who.clone().holding(2, 4)).unwrap();
+    assert_eq!(durable_and_taken(&session), (1, 3));
+    fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(wait_for_refusals(&mut session, 3), [(Refusal::OtherSecret, 3, 1)]);
+    // Nor of that: it comes again with both.
+    let mut session = greet(daemon.tcp(), &who.clone().holding(2, 4)).unwrap();
+    assert_eq!(durable_and_taken(&session), (3, 3));
+    assert_eq!(session.hear(), Some(Heard::Refused(Refusal::OtherSecret, 3, 1)));
+    // But not when it has heard.
+    let mut session = greet(daemon.tcp(), &who.holding(0, 4)).unwrap();
+    session.send(4, "", &["four"]).unwrap();
+    assert_eq!(wait_for_refusals(&mut session, 4), []);
+    assert_eq!(bodies(&daemon, "app/b.log"), ["two"]);
+}
+
+#[test]
 fn an_application_that_nobody_knows_is_sent_away() {
     let daemon = Scenario::new().start();
     let refused = greet(daemon.tcp(), &Who::new(1, "nobody\u{1b}[31m")).unwrap_err();

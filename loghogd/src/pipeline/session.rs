@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 use wire::frame::{self, Next};
 use wire::v2::frame::{Head, Type};
-use wire::v2::report::{Ack, Code, Farewell, Report};
+use wire::v2::handshake::Welcome;
+use wire::v2::report::{Ack, Code, Farewell, Refusal, Refused, Report};
 use wire::v2::seal::{Opener, Sealer};
 
 use self::batch::Stalled;
@@ -30,7 +31,7 @@ use super::Road;
 use super::accept::Stream;
 use super::gate::Way;
 use super::lane::Lane;
-use super::persist::clients::Session;
+use super::persist::clients::{self, Session};
 use crate::config::Table;
 use crate::config::facility::Secret;
 use crate::connections::{Peer, Seat};
@@ -54,9 +55,14 @@ pub(super) async fn serve(
         Ok(greeted) => greeted,
         Err(end) => return line.end(end, None).await,
     };
+    let acknowledged = greeted.welcome.durable;
     let mut talk =
-        Talk { acknowledged: greeted.session.durable(), next_number: None, stalled: None, greeted };
-    let end = talk.run(&mut line).await;
+        Talk { acknowledged, told_refused: 0, next_number: None, stalled: None, greeted };
+    // WELCOME has passed over some as an acknowledgement does.
+    let end = match talk.say_refused(&mut line, acknowledged) {
+        Ok(()) => talk.run(&mut line).await,
+        Err(end) => end,
+    };
     line.end(end, Some(&mut talk.greeted.sealer)).await;
 }
 
@@ -76,6 +82,8 @@ struct Line {
 /// What both sides know of each other behind WELCOME.
 struct Greeted {
     session: Session,
+    /// What the client was told of it.
+    welcome: Welcome,
     app: String,
     host: String,
     module: String,
@@ -91,6 +99,8 @@ struct Talk {
     greeted: Greeted,
     /// What the client was told is safe.
     acknowledged: u64,
+    /// Up to here it was told what was refused.
+    told_refused: u64,
     /// Where the next batch has to begin; none before the first.
     next_number: Option<u64>,
     /// A batch that waits for a file.
@@ -220,8 +230,21 @@ impl Talk {
     }
 
     fn acknowledge(&mut self, line: &mut Line, durable: u64) -> Result<(), End> {
+        self.say_refused(line, durable)?;
         self.acknowledged = durable;
         self.say(line, Type::Ack, &Ack { durable }.encode())
+    }
+
+    /// Says what of the messages up to this number has no line.
+    fn say_refused(&mut self, line: &mut Line, durable: u64) -> Result<(), End> {
+        for refusal in self.greeted.session.refusals(self.told_refused, durable) {
+            let clients::Refusal { messages, first, last, code, text } = refusal;
+            self.told_refused = self.told_refused.max(last);
+            let code = Refusal::from_number(code);
+            let payload = Refused { messages, first, code, text: &text }.encode();
+            self.say(line, Type::Refused, &payload)?;
+        }
+        Ok(())
     }
 
     fn say(&mut self, line: &mut Line, kind: Type, payload: &[u8]) -> Result<(), End> {

@@ -3,7 +3,7 @@
 //! Invariant: a number that has been taken once is not taken again, whoever sends it.
 //! Leaves out: keeping that through a stop (`journal`), and what is sent over the wire.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::numbers::{Numbers, Run};
+use crate::limits::REFUSALS_MAX;
 
 /// Length of a client's id, in bytes.
 pub const CLIENT_ID_BYTES: usize = 16;
@@ -68,6 +69,24 @@ struct State {
     session: u64,
     sessions_open: u64,
     seen_at: Timestamp,
+    /// What was refused, in the order of the last numbers.
+    refusals: VecDeque<Refusal>,
+}
+
+/// Messages of a client that have no line, and never will: until the client
+/// comes back with what is behind them it may not have heard of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// How many.
+    pub messages: u64,
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+    /// Why, in the protocol's numbers.
+    pub code: u64,
+    /// Why, in words.
+    pub text: String,
 }
 
 /// What was remembered of a client through a stop.
@@ -139,6 +158,8 @@ impl Clients {
         let number = {
             let mut state = client.state();
             state.settled.raise(first_held.saturating_sub(1));
+            // It has heard of what it does not hold any more.
+            state.refusals.retain(|refusal| refusal.last >= first_held);
             state.taken = state.taken.max(state.settled.last());
             state.seen_at = now;
             state.session += 1;
@@ -217,7 +238,14 @@ impl Client {
         let taken = settled.last();
         Client {
             key,
-            state: Mutex::new(State { settled, taken, session: 0, sessions_open: 0, seen_at }),
+            state: Mutex::new(State {
+                settled,
+                taken,
+                session: 0,
+                sessions_open: 0,
+                seen_at,
+                refusals: VecDeque::new(),
+            }),
             turn: Arc::default(),
             changed: Notify::new(),
             under_way: Arc::clone(under_way),
@@ -267,9 +295,25 @@ impl Session {
         Ok(turn)
     }
 
-    /// Messages that were refused: nothing more will become of them.
-    pub fn settle(&self, run: Run) {
-        self.client.settle(&[run]);
+    /// Messages that are refused, which is kept for the client: nothing more
+    /// will become of them. When more is refused than can be kept, the oldest
+    /// of it is forgotten; the daemon has counted it.
+    pub fn refuse(&self, runs: &[Run], refusal: Refusal) {
+        let mut state = self.client.state();
+        let place = state.refusals.partition_point(|other| other.last <= refusal.last);
+        state.refusals.insert(place, refusal);
+        if state.refusals.len() > REFUSALS_MAX {
+            state.refusals.pop_front();
+        }
+        drop(state);
+        self.client.settle(runs);
+    }
+
+    /// What was refused of the messages behind `after` and up to `number`.
+    pub fn refusals(&self, after: u64, number: u64) -> Vec<Refusal> {
+        let state = self.client.state();
+        let refused = state.refusals.iter();
+        refused.filter(|refusal| refusal.last > after && refusal.last <= number).cloned().collect()
     }
 
     /// Waits until more than `number` is safe, and was brought again if an
@@ -428,8 +472,8 @@ mod tests {
             async move { session.more_durable_than(0).await }
         });
         drop(session.take(2).await.unwrap());
-        session.settle((2, 1));
-        session.settle((1, 1));
+        session.client.settle(&[(2, 1)]);
+        session.client.settle(&[(1, 1)]);
         assert_eq!(waiting.await.unwrap(), Ok(2));
     }
 
@@ -442,7 +486,7 @@ mod tests {
         let session = clients.begin(key(1), 4, at(1)).await.unwrap();
         assert_eq!((session.durable(), session.taken()), (3, 3));
         drop(session.take(5).await.unwrap());
-        session.settle((4, 2));
+        session.client.settle(&[(4, 2)]);
         assert_eq!(session.more_durable_than(3).await, Ok(5));
         drop(session.take(12).await.unwrap());
         assert_eq!(session.more_durable_than(5).await, Ok(9));
@@ -470,7 +514,7 @@ mod tests {
         drop(session.take(1).await.unwrap());
         clients.forget(&session);
         assert_eq!(clients.remembered(at(0)).len(), 1);
-        session.settle((1, 1));
+        session.client.settle(&[(1, 1)]);
         clients.forget(&session);
         assert!(clients.remembered(at(0)).is_empty());
     }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use wire::v2::batch::{BatchReader, Field, Record, Value as Sent};
 use wire::v2::compress::Compression;
-use wire::v2::report::{Code, Refusal, Refused};
+use wire::v2::report::{Code, Refusal};
 
-use super::{End, Line, Talk, Type, malformed};
+use super::{End, Line, Talk, malformed};
 use crate::config::facility::Facility;
 use crate::pipeline::gate::GateError;
 use crate::pipeline::lane::Works;
+use crate::pipeline::persist::clients;
 use crate::pipeline::persist::entry::{Entry, Value};
 use crate::pipeline::persist::held::Hold;
 use crate::pipeline::persist::numbers::Run;
@@ -170,9 +171,7 @@ impl Talk {
         let next = reader.next_number();
         line.road.shared.stats.add(Counter::Records, records);
         self.hand_over(line, works, last).await?;
-        for refusing in refusing {
-            self.refuse(line, refusing)?;
-        }
+        refusing.into_iter().for_each(|refusing| self.refuse(line, refusing));
         if records > 0 {
             line.seat.prove();
         }
@@ -242,15 +241,16 @@ impl Talk {
             .map_err(|error: PersistError| (error.counter(), Refusal::Host, error.to_string()))
     }
 
-    /// Says what has no line; nothing more will become of it.
-    fn refuse(&mut self, line: &mut Line, refusing: Refusing) -> Result<(), End> {
+    /// Notes what has no line; the client hears of it before the
+    /// acknowledgement that passes over it.
+    fn refuse(&self, line: &Line, refusing: Refusing) {
         let Refusing { why: (counter, code, text), runs } = refusing;
         let first = runs.first().map_or(0, |(first, _)| *first);
         let messages = runs.iter().map(|(_, count)| count).sum();
         line.road.refuse(&line.peer, counter, messages, &text);
-        runs.into_iter().for_each(|run| self.greeted.session.settle(run));
-        let payload = Refused { messages, first, code, text: &text }.encode();
-        self.say(line, Type::Refused, &payload)
+        let last = runs.last().map_or(0, |(first, count)| first + count - 1);
+        let refusal = clients::Refusal { messages, first, last, code: code.number(), text };
+        self.greeted.session.refuse(&runs, refusal);
     }
 }
 

@@ -98,6 +98,7 @@ impl Line {
         let (sealer, opener) = seal::server(proven.as_ref(), &transcript);
         Ok(Greeted {
             session,
+            welcome,
             app: hello.app.to_owned(),
             host: hello.host.to_owned(),
             module: hello.module.to_owned(),
