@@ -76,6 +76,9 @@ pub(super) struct Engine {
     connections: u64,
     /// The greatest number ever sent.
     sent: u64,
+    /// The first numbers of refusals since the last acknowledgement: the next
+    /// session hears of these again.
+    refused: Vec<u64>,
     tally: Tally,
     reported: Option<Instant>,
     synced: Instant,
@@ -128,6 +131,7 @@ impl Engine {
             first_route: 0,
             connections: 0,
             sent: 0,
+            refused: Vec::new(),
             tally: Tally::default(),
             reported: None,
             synced: now,
@@ -269,6 +273,7 @@ impl Engine {
                     // What is left of the old numbers the server would skip.
                     if self.store.renew(&self.book) {
                         self.sent = 0;
+                        self.refused.clear();
                         return session.finish(false);
                     }
                     self.store.skip_to(welcome.taken.saturating_add(1));
@@ -291,10 +296,13 @@ impl Engine {
         for heard in heard {
             match heard {
                 Heard::Ack { durable } => {
+                    self.refused.clear();
                     self.tally.acknowledged(durable);
                     self.settle(durable);
                 }
+                Heard::Refused { first, .. } if self.refused.contains(&first) => {}
                 Heard::Refused { messages, first, text } => {
+                    self.refused.push(first);
                     self.book.count(|stats| stats.refused += messages);
                     self.book.say(format!(
                         "the server refused {messages} messages, the first is {first}: {text}"
