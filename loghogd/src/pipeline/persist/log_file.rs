@@ -522,6 +522,11 @@ impl LogFile {
             let receipts = self.sync(desk);
             self.receipts.extend(receipts);
             self.refuse_if_doubtful()?;
+            if self.sync_failed {
+                // The next attempt syncs it again.
+                self.unsynced_since = Some(desk.now);
+                return Err(io::Error::other("it cannot be synced"));
+            }
         }
         let began = match (self.began, &self.open) {
             (Some(began), _) => began,
