@@ -5,16 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+mod fields;
 mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use loghog::{Error, Message, Tls, TlsError, Transport, builder};
+use loghog::{
+    Compression, Error, Message, Protocol, Record, Tls, TlsError, Transport, builder, limits,
+};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::fields::Fields;
 use crate::text::Text;
 
 /// A wait looks this often for a Ctrl-C.
@@ -33,17 +37,20 @@ struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (app, host, port, *, transport, secret, compression, hostname, max_buffer_size, pemfile=None, cacert=None, server_hostname=None, check_hostname=true))]
+    #[pyo3(signature = (app, hosts, port, *, transport, protocol, secret, compression, hostname, max_buffer_size, spool_dir=None, spool_bytes=None, pemfile=None, cacert=None, server_hostname=None, check_hostname=true))]
     #[expect(clippy::too_many_arguments, reason = "one for each of Python's, by keyword")]
     fn new(
         app: Text<'_>,
-        host: &str,
+        hosts: Vec<String>,
         port: u16,
         transport: &str,
+        protocol: &str,
         secret: Option<Vec<u8>>,
-        compression: bool,
+        compression: &str,
         hostname: Text<'_>,
         max_buffer_size: usize,
+        spool_dir: Option<PathBuf>,
+        spool_bytes: Option<u64>,
         pemfile: Option<PathBuf>,
         cacert: Option<PathBuf>,
         server_hostname: Option<String>,
@@ -62,21 +69,24 @@ impl Client {
             _ => return Err(PyValueError::new_err("certificates and transport do not fit")),
         };
         let queue_bytes = max_buffer_size.saturating_mul(MESSAGE_BYTES);
-        let inner = builder(app.read()?)
-            .address(host)
+        let mut builder = builder(app.read()?)
+            .addresses(hosts)
             .port(port)
             .transport(transport)
+            .protocol(protocol_of(protocol)?)
             .secret(secret.unwrap_or_default())
-            .compression(compression)
+            .compression(compression_of(compression)?)
+            .spool_bytes(spool_bytes.unwrap_or(limits::SPOOL_BYTES))
             .hostname(hostname.read()?)
             // While the server can be reached a burst is bounded in bytes only,
             // as the original was not bounded at all then.
             .queue_messages(usize::MAX)
-            .queue_bytes(queue_bytes.max(loghog::limits::QUEUE_BYTES))
-            .outage_messages(max_buffer_size)
-            .build_client()
-            .map_err(raised)?;
-        Ok(Client { inner })
+            .queue_bytes(queue_bytes.max(limits::QUEUE_BYTES))
+            .outage_messages(max_buffer_size);
+        if let Some(dir) = spool_dir {
+            builder = builder.spool(dir);
+        }
+        Ok(Client { inner: builder.build_client().map_err(raised)? })
     }
 
     /// Queues one message. Never waits for the network.
@@ -92,8 +102,40 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until all that was sent before is in the kernel's hands; false
-    /// when it is not within so many seconds.
+    /// Queues one message with all that is known of it. Never waits for the
+    /// network. `exception` is the text that ends `body` where there is one;
+    /// what is odd in level, process or fields costs itself alone.
+    #[expect(clippy::too_many_arguments, reason = "what a LogRecord has")]
+    fn send_record(
+        &self,
+        logger: Text<'_>,
+        created: f64,
+        level: &Bound<'_, PyAny>,
+        thread: Text<'_>,
+        process: &Bound<'_, PyAny>,
+        body: Text<'_>,
+        exception: Option<Text<'_>>,
+        fields: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let body = body.read()?;
+        let exception = exception.as_ref().map(Text::read).transpose()?;
+        let fields = Fields::read(fields);
+        self.inner.send_record(&Record {
+            time_ns: nanoseconds(created),
+            level: level.extract().map_or(0, |level: i64| level.clamp(0, 255) as u8),
+            logger: &logger.read()?,
+            thread: &thread.read()?,
+            process_id: process.extract().unwrap_or(0),
+            body: &body,
+            exception_at: exception.filter(|text| !text.is_empty()).and_then(|t| body.rfind(&*t)),
+            fields: &fields.as_wire(),
+        });
+        Ok(())
+    }
+
+    /// Waits until all that was sent before is in the kernel's hands, in
+    /// protocol 2 safe with the server; false when it is not within so many
+    /// seconds.
     fn flush(&self, py: Python<'_>, limit: f64, unreachable_limit: f64) -> PyResult<bool> {
         let flush = self.inner.begin_flush(seconds(limit), seconds(unreachable_limit));
         loop {
@@ -107,7 +149,8 @@ impl Client {
     }
 
     /// Ends the thread and the connection, and waits at most so many seconds
-    /// for both; what still waits then is lost and counted.
+    /// for both; what still waits then is lost and counted, or stays in the
+    /// spool.
     fn close(&self, py: Python<'_>, limit: f64) {
         py.detach(|| self.inner.close(seconds(limit)));
     }
@@ -121,10 +164,20 @@ impl Client {
         dict.set_item("written_bytes", stats.written_bytes)?;
         dict.set_item("queued", stats.queued)?;
         dict.set_item("dropped_queue_full", stats.dropped.queue_full)?;
+        dict.set_item("dropped_spool_full", stats.dropped.spool_full)?;
+        dict.set_item("dropped_spool_failed", stats.dropped.spool_failed)?;
         dict.set_item("dropped_too_large", stats.dropped.too_large)?;
         dict.set_item("dropped_closed", stats.dropped.closed)?;
         dict.set_item("reconnects", stats.reconnects)?;
         dict.set_item("failures", stats.failures)?;
+        dict.set_item("sent", stats.sent)?;
+        dict.set_item("resent", stats.resent)?;
+        dict.set_item("acknowledged", stats.acknowledged)?;
+        dict.set_item("refused", stats.refused)?;
+        dict.set_item("spooled", stats.spooled)?;
+        dict.set_item("spool_bytes", stats.spool_bytes)?;
+        dict.set_item("damaged", stats.damaged)?;
+        dict.set_item("failovers", stats.failovers)?;
         dict.set_item("last_failure", self.inner.last_failure())?;
         Ok(dict)
     }
@@ -140,6 +193,29 @@ impl Client {
         let inherited = self.inner.inherited();
         (Client { inner: inherited.client }, inherited.socket)
     }
+}
+
+fn protocol_of(name: &str) -> PyResult<Protocol> {
+    match name {
+        "1" => Ok(Protocol::V1),
+        "2" => Ok(Protocol::V2),
+        "auto" => Ok(Protocol::Auto),
+        _ => Err(PyValueError::new_err(format!("protocol is {name:?}"))),
+    }
+}
+
+fn compression_of(name: &str) -> PyResult<Compression> {
+    match name {
+        "none" => Ok(Compression::None),
+        "zlib" => Ok(Compression::Zlib),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err(PyValueError::new_err(format!("compression is {name:?}"))),
+    }
+}
+
+/// To the microsecond: a float of today has no more.
+fn nanoseconds(seconds: f64) -> i64 {
+    ((seconds * 1e6).round() as i64).saturating_mul(1_000)
 }
 
 fn seconds(seconds: f64) -> Duration {

@@ -5,6 +5,7 @@ import logging
 import subprocess
 
 import pytest
+from daemon import Daemon
 from harness import Nobody, Server
 
 from loghog import LoghogHandler
@@ -16,6 +17,12 @@ _numbers = itertools.count()
 def server():
     with Server() as server:
         yield server
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    with Daemon(tmp_path / "daemon") as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -10,20 +10,34 @@ class Client:
     def __new__(
         cls,
         app: object,
-        host: str,
+        hosts: list[str],
         port: int,
         *,
         transport: str,
+        protocol: str,
         secret: Optional[bytes],
-        compression: bool,
+        compression: str,
         hostname: object,
         max_buffer_size: int,
+        spool_dir: Optional[Union[str, os.PathLike[str]]] = None,
+        spool_bytes: Optional[int] = None,
         pemfile: Optional[Union[str, os.PathLike[str]]] = None,
         cacert: Optional[Union[str, os.PathLike[str]]] = None,
         server_hostname: Optional[str] = None,
         check_hostname: bool = True,
     ) -> Client: ...
     def send(self, module: object, created: float, msecs: float, body: object) -> None: ...
+    def send_record(
+        self,
+        logger: object,
+        created: float,
+        level: object,
+        thread: object,
+        process: object,
+        body: object,
+        exception: Optional[object],
+        fields: dict[str, Union[None, bool, int, float, str, bytes]],
+    ) -> None: ...
     def flush(self, limit: float, unreachable_limit: float) -> bool: ...
     def close(self, limit: float) -> None: ...
     def stats(self) -> dict[str, Any]: ...

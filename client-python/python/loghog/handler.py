@@ -14,9 +14,10 @@ import socket
 import sys
 import time
 import weakref
-from typing import Any, Final, Mapping, Optional, TypedDict, Union, cast
+from typing import Any, Final, Literal, Mapping, Optional, Sequence, TypedDict, Union, cast
 
 from ._loghog import Client
+from .fields import Fields, FieldSource
 
 # How long flush() waits, close(), and the end of the program altogether.
 _FLUSH_SECONDS: Final = 5.0
@@ -25,12 +26,15 @@ _FLUSH_SECONDS: Final = 5.0
 # just restarting, not so much that every command waits for one that is gone.
 _UNREACHABLE_SECONDS: Final = 1.0
 
-# How long close() waits for the connection to end once all has been written.
+# How long close() waits for the connection to end once all has been written,
+# or for the rest to get into the spool.
 _GOODBYE_SECONDS: Final = 0.5
 
 _PORT_MAX: Final = 65_535
 
 _Path = Union[str, "os.PathLike[str]"]
+Protocol = Literal["auto", 1, 2]
+Compression = Union[bool, Literal["zlib", "zstd"]]
 
 
 class _SslFiles(TypedDict):
@@ -47,19 +51,32 @@ class SslInfo(_SslFiles, total=False):
 
 class Stats(TypedDict):
     """What became of the messages:
-    enqueued == written + queued + all that is dropped_*."""
+    enqueued == written + queued + all that is dropped_*.
+
+    In protocol 2, `written` is what the server has acknowledged or refused;
+    `sent` and all below it stay 0 in protocol 1."""
 
     enqueued: int
     written: int
     written_bytes: int
     queued: int
     dropped_queue_full: int
+    dropped_spool_full: int
+    dropped_spool_failed: int
     dropped_too_large: int
     dropped_closed: int
     dropped_unformattable: int
     reconnects: int
     failures: int
     last_failure: Optional[str]
+    sent: int
+    resent: int
+    acknowledged: int
+    refused: int
+    spooled: int
+    spool_bytes: int
+    damaged: int
+    failovers: int
 
 
 class LoghogHandler(logging.Handler):
@@ -77,7 +94,9 @@ class LoghogHandler(logging.Handler):
         Shared with the server; signs every message. str means its UTF-8. Empty
         or None: messages are not signed.
     compression
-        Whether each message is compressed with zlib.
+        Whether messages are compressed: True or 'zlib', each by itself, in
+        protocol 2 many together; 'zstd' in protocol 2 alone, faster and
+        shorter (protocol 1 uses zlib then).
     hostname
         The host name that the messages carry; the machine's when empty or None.
     ssl_info
@@ -91,6 +110,25 @@ class LoghogHandler(logging.Handler):
     print_debug
         Whether errors are printed to stdout, with the message that follows
         them or at the end; otherwise they are only counted, see stats().
+    protocol
+        1: no acknowledgements; every server understands it. 2: messages are
+        kept until the server has them safe on its disk, and carry level,
+        thread, process, exception and fields. 'auto': 2, or 1 for a server that
+        knows nothing else. Unless given, it is 'auto' with `spool_dir`, `hosts`
+        or `fields`, and 1 without.
+    spool_dir
+        A folder that keeps messages until the server has acknowledged them.
+        They outlast the program; the next one of this app_name with the same
+        folder sends them. Any number of processes may share it. Never protocol 1.
+    spool_bytes
+        How many bytes each process may keep there; 1 GiB unless given.
+    hosts
+        Servers in order of preference, 'host' or 'host:port', instead of
+        `host`; `port` is for those that do not say theirs.
+    fields
+        What each message carries in protocol 2 besides what `extra` says: a
+        dict, or a callable without arguments that returns one, asked with each
+        message in the thread that logs (for contextvars).
     """
 
     flush_timeout: float = _FLUSH_SECONDS
@@ -103,24 +141,36 @@ class LoghogHandler(logging.Handler):
         port: int = 5566,
         stream: bool = True,
         secret: Optional[Union[str, bytes]] = None,
-        compression: bool = False,
+        compression: Compression = False,
         hostname: Optional[str] = None,
         ssl_info: Optional[Union[SslInfo, Mapping[str, Any]]] = None,
         max_buffer_size: int = 1024,
         print_debug: bool = False,
+        *,
+        protocol: Optional[Protocol] = None,
+        spool_dir: Optional[_Path] = None,
+        spool_bytes: Optional[int] = None,
+        hosts: Optional[Sequence[str]] = None,
+        fields: Optional[FieldSource] = None,
     ) -> None:
         self.print_debug = print_debug
         self._unformattable = 0
         self._gave_up = float("-inf")
+        spoken = _checked_protocol(protocol, stream, hosts, spool_dir, fields)
+        self._fields = None if spoken == "1" else Fields(fields)
+        self._has_spool = bool(spool_dir)
         self._client = Client(
             _checked_name(app_name),
-            _checked_host(host),
+            _checked_hosts(host, hosts),
             _checked_port(port),
             transport=_transport(stream, ssl_info),
+            protocol=spoken,
             secret=secret.encode() if isinstance(secret, str) else secret,
-            compression=bool(compression),
+            compression=_checked_compression(compression),
             hostname=hostname or socket.gethostname(),
-            max_buffer_size=_checked_size(max_buffer_size),
+            max_buffer_size=_checked_size("max_buffer_size", max_buffer_size),
+            spool_dir=spool_dir or None,
+            spool_bytes=None if spool_bytes is None else _checked_size("spool_bytes", spool_bytes),
             **_checked_ssl(ssl_info),
         )
         self._send = self._client.send
@@ -136,7 +186,10 @@ class LoghogHandler(logging.Handler):
             # not every fork runs hooks. The record knows its process already.
             if record.process != self._pid:
                 self._notice_fork()
-            self._send(record.name, record.created, record.msecs, self.format(record))
+            if self._fields is None:
+                self._send(record.name, record.created, record.msecs, self.format(record))
+            else:
+                self._send_all_of(record, self._fields)
             if self.print_debug:
                 self._print_failures()
         except Exception:
@@ -154,19 +207,20 @@ class LoghogHandler(logging.Handler):
 
     # logging's own flush() returns nothing; nobody can mind an answer.
     def flush(self, timeout: Optional[float] = None) -> bool:  # type: ignore[override]
-        """Waits until all that was logged before is in the kernel's hands.
-        False when that takes longer than `timeout` seconds."""
+        """Waits until all that was logged before is in the kernel's hands, in
+        protocol 2 until the server has it safe on its disk. False when that
+        takes longer than `timeout` seconds."""
         limit = self.flush_timeout if timeout is None else timeout
         return self._flush(limit, limit)
 
     def close(self) -> None:
         """Flushes and disconnects, within flush_timeout; a server that cannot be
-        reached gets a second. What is left, and what comes later, is lost and
-        counted."""
+        reached gets a second. What is left stays in the spool for the next
+        program; without one it is lost and counted, as is what comes later."""
         # logging.shutdown() flushes before it closes: no need to wait twice.
         just_gave_up = time.monotonic() - self._gave_up < _UNREACHABLE_SECONDS
         limit = 0.0 if just_gave_up else self.flush_timeout
-        goodbye = 0.0
+        goodbye = _GOODBYE_SECONDS if self._has_spool else 0.0
         try:
             if self._flush(limit, _UNREACHABLE_SECONDS):
                 goodbye = _GOODBYE_SECONDS
@@ -183,6 +237,20 @@ class LoghogHandler(logging.Handler):
         stats["enqueued"] += self._unformattable
         stats["dropped_unformattable"] = self._unformattable
         return cast(Stats, stats)
+
+    def _send_all_of(self, record: logging.LogRecord, fields: Fields) -> None:
+        # First: formatting makes exc_text.
+        body = self.format(record)
+        self._client.send_record(
+            record.name,
+            record.created,
+            record.levelno,
+            record.threadName or "",
+            record.process,
+            body,
+            record.exc_text or None,
+            fields.of(record),
+        )
 
     def _flush(self, limit: float, unreachable_limit: float) -> bool:
         full = limit >= self.flush_timeout
@@ -234,6 +302,45 @@ def _checked_host(host: str) -> str:
     return f"[{bare}]" if ":" in bare else bare
 
 
+def _checked_hosts(host: str, hosts: Optional[Sequence[str]]) -> list[str]:
+    if not hosts:
+        return [_checked_host(host)]
+    if isinstance(hosts, (str, bytes)) or not all(isinstance(each, str) for each in hosts):
+        raise TypeError(f"hosts is {hosts!r}: it must be a list of str")
+    if host not in ("localhost", *hosts):
+        raise ValueError(f"host is {host!r} and not in hosts: give hosts alone")
+    return list(hosts)
+
+
+def _checked_protocol(
+    protocol: Optional[Protocol],
+    stream: bool,
+    hosts: Optional[Sequence[str]],
+    spool_dir: Optional[_Path],
+    fields: Optional[FieldSource],
+) -> str:
+    """'1', '2' or 'auto'."""
+    if protocol not in (None, 1, 2, "auto"):
+        raise ValueError(f"protocol is {protocol!r}: it takes 1, 2 or 'auto'")
+    if protocol is None:
+        wants_more = spool_dir or fields is not None or (hosts and stream)
+        protocol = "auto" if wants_more else 1
+    for name, value in (("spool_dir", spool_dir), ("fields", fields)):
+        if value and protocol == 1:
+            raise ValueError(f"{name} needs protocol 2: say protocol='auto' or 2")
+        if value and not stream:
+            raise ValueError(f"{name} needs stream=True: UDP has no protocol 2")
+    return str(protocol)
+
+
+def _checked_compression(compression: Compression) -> str:
+    if isinstance(compression, str):
+        if compression not in ("zlib", "zstd"):
+            raise ValueError(f"compression is {compression!r}: it takes True, 'zlib' or 'zstd'")
+        return compression
+    return "zlib" if compression else "none"
+
+
 def _checked_port(port: int) -> int:
     number = int(port)
     if not 0 < number <= _PORT_MAX:
@@ -241,10 +348,10 @@ def _checked_port(port: int) -> int:
     return number
 
 
-def _checked_size(max_buffer_size: int) -> int:
-    size = int(max_buffer_size)
+def _checked_size(name: str, given: int) -> int:
+    size = int(given)
     if size < 1:
-        raise ValueError(f"max_buffer_size is {max_buffer_size!r}: it must be at least 1")
+        raise ValueError(f"{name} is {given!r}: it must be at least 1")
     # No machine holds more; the number only has to fit.
     return min(size, 1 << 40)
 

@@ -1,0 +1,99 @@
+"""What is known of a message beside its text: the fields of protocol 2.
+
+Plain values travel as they are, containers as JSON, everything else as what
+`str()` makes of it. Nothing in here raises, whatever the values do.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Callable, Final, Mapping, Optional, Union
+
+Value = Union[None, bool, int, float, str, bytes]
+"""bytes are JSON in UTF-8."""
+
+FieldSource = Union[Mapping[str, object], Callable[[], Mapping[str, object]]]
+
+# What each LogRecord has, and what formatting adds; the rest comes from `extra`.
+_PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+    *("message", "asctime", "taskName"),
+}
+
+_INT_MIN: Final = -(2**63)
+_INT_MAX: Final = 2**63 - 1
+
+_UNSHOWABLE: Final = "(a value that cannot be shown)"
+
+
+class Fields:
+    """The fields that each message of a handler gets."""
+
+    def __init__(self, source: Optional[FieldSource]) -> None:
+        self._ask: Optional[Callable[[], Mapping[str, object]]] = None
+        self._constant: dict[str, Value] = {}
+        self._is_asking = False
+        if source is None:
+            return
+        if callable(source):
+            self._ask = source
+        elif isinstance(source, Mapping):
+            self._constant = {key: as_value(source[key]) for key in source}
+        else:
+            raise TypeError(f"fields must be a dict or a callable, not {type(source).__name__}")
+
+    def of(self, record: logging.LogRecord) -> dict[str, Value]:
+        """Those that hold for all, then those that the callable says now, then
+        the record's own; the last value of a key counts."""
+        fields = dict(self._constant)
+        if self._ask is not None:
+            self._add_asked(fields, self._ask)
+        # A copy: another thread may have the record too.
+        for key, value in record.__dict__.copy().items():
+            if key not in _PLAIN:
+                fields[key] = as_value(value)
+        return fields
+
+    def _add_asked(
+        self, fields: dict[str, Value], ask: Callable[[], Mapping[str, object]]
+    ) -> None:
+        # What it logs itself would ask it again, without end.
+        if self._is_asking:
+            return
+        self._is_asking = True
+        try:
+            asked = ask()
+            for key in asked:
+                fields[key] = as_value(asked[key])
+        except Exception as error:
+            # The message counts more than what is known beside it.
+            fields["fields_error"] = _shown(error)
+        finally:
+            self._is_asking = False
+
+
+def as_value(value: object) -> Value:
+    if value is None or isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, int):
+        return value if _INT_MIN <= value <= _INT_MAX else _as_json(value)
+    if isinstance(value, (dict, list, tuple)):
+        return _as_json(value)
+    return _shown(value)
+
+
+def _as_json(value: object) -> Value:
+    try:
+        text = json.dumps(value, default=_shown, ensure_ascii=False, allow_nan=False)
+        # Lone surrogates have no UTF-8.
+        return text.encode("utf-8", "replace")
+    except Exception:
+        # A cycle, a NaN, a key that JSON does not have.
+        return _shown(value)
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return _UNSHOWABLE
