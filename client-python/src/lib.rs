@@ -81,11 +81,13 @@ impl Client {
             // While the server can be reached a burst is bounded in bytes only,
             // as the original was not bounded at all then.
             .queue_messages(usize::MAX)
-            .queue_bytes(queue_bytes.max(limits::QUEUE_BYTES))
-            .outage_messages(max_buffer_size);
-        if let Some(dir) = spool_dir {
-            builder = builder.spool(dir);
-        }
+            .queue_bytes(queue_bytes.max(limits::QUEUE_BYTES));
+        builder = match spool_dir {
+            // What waits is on its way into the spool: a burst during an outage
+            // is bounded in bytes only as well.
+            Some(dir) => builder.spool(dir),
+            None => builder.outage_messages(max_buffer_size),
+        };
         Ok(Client { inner: builder.build_client().map_err(raised)? })
     }
 

@@ -243,7 +243,7 @@ def test_the_next_server_takes_over(daemon, nobody, logger_for):
 
 
 def test_a_daemon_that_restarts_has_everything_once(daemon, logger_for):
-    logger = logger_for(daemon, protocol=2)
+    logger = logger_for(daemon, protocol=2, max_buffer_size=10_000)
     for round in range(3):
         for number in range(500):
             logger.info("%d %d", round, number)
@@ -280,6 +280,17 @@ def test_the_spool_outlasts_a_program_that_is_killed(daemon, tmp_path):
     handler.close()
     assert [line["fields"]["number"] for line in lines] == list(range(1_000))
     assert handler.stats()["acknowledged"] >= 1_000
+
+
+def test_a_burst_during_an_outage_is_kept_in_the_spool_whole(nobody, tmp_path, logger_for):
+    logger = logger_for(nobody, spool_dir=tmp_path / "spool", max_buffer_size=10)
+    handler = logger.handlers[0]
+    logger.info("first")
+    eventually("the outage is known", lambda: handler.stats()["failures"] >= 2)
+    for number in range(20_000):
+        logger.info("%d", number)
+    eventually("all is kept", lambda: handler.stats()["spooled"] == 20_001)
+    assert handler.stats()["queued"] == handler.stats()["enqueued"] == 20_001
 
 
 def test_what_a_program_leaves_when_it_ends_is_sent_by_the_next(daemon, tmp_path):

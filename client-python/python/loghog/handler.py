@@ -106,7 +106,8 @@ class LoghogHandler(logging.Handler):
         the CA checked. Empty or None: no TLS.
     max_buffer_size
         How many messages are kept while the server cannot be reached. Beyond,
-        the oldest are dropped and counted.
+        the oldest are dropped and counted. Not with `spool_dir`: memory takes
+        what does not fit there, 16 MiB or more.
     print_debug
         Whether errors are printed to stdout, with the message that follows
         them or at the end; otherwise they are only counted, see stats().
