@@ -225,6 +225,32 @@ if __name__ == "__main__":
     assert sorted(bodies(server.wait_for(len(expected)))) == sorted(expected)
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_handler_that_importing_the_main_module_makes(server, tmp_path, method):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import logging, multiprocessing, sys
+from loghog import LoghogHandler
+
+logger = logging.getLogger("web")
+logger.addHandler(LoghogHandler("app", "127.0.0.1", int(sys.argv[1])))
+
+def work(number):
+    logger.warning("process %d", number)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[2])
+    processes = [context.Process(target=work, args=(n,)) for n in range(5)]
+    [process.start() for process in processes]
+    [process.join() for process in processes]
+    assert [process.exitcode for process in processes] == [0] * 5
+"""
+    )
+    succeeded(run_to_end([sys.executable, script, server.port, method]))
+    assert sorted(bodies(server.wait_for(5))) == [f"process {n}" for n in range(5)]
+
+
 def test_a_server_that_forks_its_workers_before_they_serve(server):
     """As gunicorn does: the master logs, forks workers, replaces one that died."""
     run(

@@ -16,7 +16,13 @@ other = LoghogHandler(
     "app", host="logs", port=5577, stream=True, secret=b"s", compression=True,
     hostname=None, ssl_info=files, max_buffer_size=10, print_debug=True,
 )
+spooled = LoghogHandler(
+    "app", protocol="auto", spool_dir=Path("spool"), spool_bytes=1 << 26,
+    hosts=["logs1", "logs2:5566"], fields={"region": "eu", "tags": [1]}, compression="zstd",
+)
+asking = LoghogHandler("app", protocol=2, fields=lambda: {"request": 7})
 stats: Stats = other.stats()
+acknowledged: int = stats["acknowledged"] + stats["dropped_spool_full"]
 lost: int = stats["dropped_queue_full"] + stats["dropped_unformattable"]
 done: bool = other.flush(timeout=1.5)
 logging.getLogger().addHandler(other)
@@ -28,6 +34,9 @@ from loghog import LoghogHandler
 LoghogHandler(5)
 LoghogHandler("app", port="5566")
 LoghogHandler("app").stats()["lost"]
+LoghogHandler("app", protocol=3)
+LoghogHandler("app", compression="lz4")
+LoghogHandler("app", fields=["region"])
 """
 
 
@@ -46,4 +55,4 @@ def test_a_strict_check_passes_and_mistakes_are_found(tmp_path):
     right = mypy(tmp_path / "sample.py")
     assert right.returncode == 0, right.stdout
     (tmp_path / "wrong.py").write_text(WRONG)
-    assert "Found 3 errors" in mypy(tmp_path / "wrong.py").stdout
+    assert "Found 6 errors" in mypy(tmp_path / "wrong.py").stdout

@@ -440,30 +440,39 @@ def _begin_in_child() -> None:
                 os.close(inherited)
             except OSError:
                 pass
-    # A child of multiprocessing ends without the hooks of atexit; it asks for
-    # such hooks only after this one has run.
+    _ask_children_to_flush()
+
+
+def _ask_children_to_flush() -> None:
+    """A child of multiprocessing ends without the hooks of atexit. It forgets
+    hooks of its own kind when it begins, and then runs those that are asked for
+    here, which it has from its parent or from importing the main module."""
+    global _asked
     util = sys.modules.get("multiprocessing.util")
-    if util is not None:
+    if util is not None and not _asked:
+        _asked = True
         util.register_after_fork(_flush_at_exit, _finalize)
 
 
 def _finalize(at_exit: Any) -> None:
     from multiprocessing.util import Finalize
 
+    global _finalized
+    _finalized = os.getpid()
     # A low priority: after everything that may still log.
     Finalize(None, at_exit, exitpriority=-100)
 
 
 def _end_like_a_child_of_multiprocessing() -> None:
-    """For a handler that is made in a child of multiprocessing."""
-    global _finalized
+    """For a handler that is made in a child of multiprocessing, or before."""
+    _ask_children_to_flush()
     process = sys.modules.get("multiprocessing.process")
     if process is None or process.parent_process() is None or _finalized == os.getpid():
         return
-    _finalized = os.getpid()
     _finalize(_flush_at_exit)
 
 
+_asked = False
 _finalized: Optional[int] = None
 
 atexit.register(_flush_at_exit)
