@@ -83,7 +83,7 @@ unit: build wheel
 	cargo test --quiet --locked $(REST) --no-fail-fast
 
 .PHONY: pytest
-pytest: wheel
+pytest: build wheel
 	$(call step,tests of the Python client: pytest and mypy)
 	cd client-python
 	"$(PYO3_PYTHON)" -m pytest -q

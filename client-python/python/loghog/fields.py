@@ -15,8 +15,9 @@ Value = Union[None, bool, int, float, str, bytes]
 
 FieldSource = Union[Mapping[str, object], Callable[[], Mapping[str, object]]]
 
-# What each LogRecord has, and what formatting adds; the rest comes from `extra`.
-_PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+# What each LogRecord has, and what formatting adds; the rest comes from `extra`,
+# or from a factory of the program's own.
+_PLAIN: Final = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
     *("message", "asctime", "taskName"),
 }
 
