@@ -214,6 +214,28 @@ def test_fields_may_be_asked_for_with_each_message(daemon, logger_for):
     assert [line["fields"]["request"] for line in daemon.lines()] == [0, 1, 2]
 
 
+def test_what_a_record_factory_adds_is_a_field(daemon):
+    succeeded(
+        program(
+            """
+            import logging, sys
+            plain = logging.getLogRecordFactory()
+            def factory(*arguments, **more):
+                record = plain(*arguments, **more)
+                record.request = 7
+                return record
+            logging.setLogRecordFactory(factory)
+            from loghog import LoghogHandler
+            handler = LoghogHandler("app", "127.0.0.1", int(sys.argv[1]), protocol=2)
+            handler.handle(logging.getLogger("web").makeRecord("web", 20, "", 0, "hello", (), None))
+            """,
+            daemon.port,
+        )
+    )
+    (line,) = daemon.wait_for(1)
+    assert line["fields"] == {"request": 7}
+
+
 def test_a_question_for_fields_that_fails_or_logs_costs_no_message(daemon, logger_for):
     def ask():
         logger.info("asked")
