@@ -1,0 +1,169 @@
+//! Reads standard input and sends what is in it, as fast as it is taken.
+//! Standard input -> `Input` -> `Delivery`; with `--tee` to standard output as well.
+//! Invariant: nothing is read while what was read before has no room.
+//! Leaves out: how bytes become messages (`input`).
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::delivery::Delivery;
+use crate::input::Input;
+use crate::limits::{CONTINUATION_WAIT, MESSAGE_BYTES_MAX, READ_BYTES, ROOM_LOOK, TROUBLE_LOOK};
+use crate::say;
+use crate::signals::Signals;
+
+/// Where the input goes, besides the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tee {
+    Nowhere,
+    StandardOutput,
+}
+
+/// Why the reading ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The input did.
+    Input,
+    /// Somebody asked for it.
+    Signal,
+    /// No room came within the time that was allowed: so many messages were
+    /// read and not sent.
+    NoRoom(usize),
+    /// It cannot be read.
+    Broken(io::Error),
+}
+
+pub(crate) struct Pump<'a, 'b> {
+    pub(crate) delivery: &'a mut Delivery<'b>,
+    pub(crate) signals: &'a Signals,
+    /// How long to wait for room; none: for ever.
+    pub(crate) room_limit: Option<Duration>,
+    pub(crate) tee: Tee,
+}
+
+impl Pump<'_, '_> {
+    /// Reads to the end, or until a signal comes. What was read is sent.
+    pub(crate) fn run(&mut self, mut input: Input) -> io::Result<End> {
+        let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let mut bytes = vec![0; READ_BYTES];
+        let (mut messages, mut cuts) = (Vec::new(), 0);
+        let mut end = loop {
+            match self.wait(&stdin, &input) {
+                Ready::Signal => break End::Signal,
+                Ready::Nothing => input.release(&mut messages),
+                Ready::Input => match stdin.read(&mut bytes) {
+                    Ok(0) => break End::Input,
+                    Ok(count) => {
+                        let read = bytes.get(..count).unwrap_or_default();
+                        self.copy(read);
+                        input.push(read, &mut messages);
+                    }
+                    Err(error) if is_retried(&error) => {}
+                    Err(error) => break End::Broken(error),
+                },
+            }
+            if input.cut() > cuts && cuts == 0 {
+                say(format_args!(
+                    "a message is longer than {MESSAGE_BYTES_MAX} bytes; it and others \
+                     like it are cut into several"
+                ));
+            }
+            cuts = input.cut();
+            if let Some(end) = self.send(&mut messages) {
+                break end;
+            }
+        };
+        input.finish(&mut messages);
+        if let (End::Input | End::Signal | End::Broken(_), Some(other)) =
+            (&end, self.send(&mut messages))
+        {
+            end = other;
+        }
+        Ok(end)
+    }
+
+    /// Sends them one by one, when there is room. Returns why not all are sent.
+    fn send(&mut self, messages: &mut Vec<String>) -> Option<End> {
+        let mut signalled = false;
+        let mut sent = 0;
+        let mut end = None;
+        for message in messages.iter() {
+            let started = Instant::now();
+            let mut looked = started;
+            while !self.delivery.has_room() && end.is_none() {
+                // The first signal lets what was read go on; a second does not.
+                if self.signals.came() && std::mem::replace(&mut signalled, true) {
+                    end = Some(End::Signal);
+                }
+                let limit = if signalled { Some(self.delivery.timeout()) } else { self.room_limit };
+                if limit.is_some_and(|limit| started.elapsed() >= limit) {
+                    end = Some(End::NoRoom(messages.len() - sent));
+                }
+                if looked.elapsed() >= TROUBLE_LOOK {
+                    looked = Instant::now();
+                    self.delivery.tell_trouble();
+                }
+                std::thread::sleep(ROOM_LOOK);
+            }
+            if end.is_some() {
+                end = Some(End::NoRoom(messages.len() - sent));
+                break;
+            }
+            self.delivery.send(message);
+            sent += 1;
+        }
+        messages.clear();
+        end.or(signalled.then_some(End::Signal))
+    }
+
+    /// Waits for input or a signal.
+    fn wait(&mut self, stdin: &File, input: &Input) -> Ready {
+        loop {
+            let wait = if input.is_holding() { CONTINUATION_WAIT } else { TROUBLE_LOOK };
+            let mut polled = [
+                PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            ];
+            let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+            let polled_now = poll(&mut polled, timeout);
+            let [of_stdin, _] = polled.map(|fd| fd.any().unwrap_or(false));
+            if self.signals.came() {
+                return Ready::Signal;
+            }
+            match polled_now {
+                Ok(0) if input.is_holding() => return Ready::Nothing,
+                // What cannot be waited for is read, and tells then why.
+                Err(errno) if errno != Errno::EINTR => return Ready::Input,
+                Ok(_) if of_stdin => return Ready::Input,
+                _ => self.delivery.tell_trouble(),
+            }
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) {
+        if self.tee == Tee::Nowhere {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            self.tee = Tee::Nowhere;
+            say(format_args!("cannot copy to standard output any more: {error}; sending goes on"));
+        }
+    }
+}
+
+enum Ready {
+    Input,
+    Signal,
+    /// Nothing came that would go on with the message that is held.
+    Nothing,
+}
+
+fn is_retried(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
+}
