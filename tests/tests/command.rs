@@ -91,6 +91,11 @@ impl Drop for Running {
         // Both fail harmlessly when it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+        if let (true, Some(mut stderr)) = (std::thread::panicking(), self.0.stderr.take()) {
+            let mut said = String::new();
+            let _ = stderr.read_to_string(&mut said);
+            eprintln!("the command said:\n{said}");
+        }
     }
 }
 
@@ -175,7 +180,7 @@ fn wrong_usage_and_wrong_files_have_codes_of_their_own() {
         assert_ended(&run(command.args(options).arg("x"), b""), code, said);
     };
     ends(&["--loud"], 64, "--loud");
-    ends(&["--server", "a:b:c:d:"], 64, "is no address");
+    ends(&["--server", "host:99999"], 64, "is no address");
     ends(&["--spool", file, "--protocol", "1"], 64, "spool");
     ends(&["--secret-file", "/nonexistent"], 78, "/nonexistent");
     ends(&["--secret-file", file], 78, "holds no secret");
@@ -222,7 +227,9 @@ fn a_pipe_loses_nothing_when_the_daemon_is_killed_in_the_middle() {
 
 #[test]
 fn a_pipe_with_a_spool_loses_nothing_either() {
-    survive_kills(|command, folder| drop(command.arg("--spool").arg(folder)));
+    survive_kills(|command, folder| {
+        command.arg("--spool").arg(folder);
+    });
 }
 
 fn survive_kills(options: impl FnOnce(&mut Command, &Path)) {

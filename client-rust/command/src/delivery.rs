@@ -43,6 +43,12 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// Has the client look for the server at once: it may be in a pause, or
+    /// asleep since it lost a connection over which all had gone.
+    pub(crate) fn hurry(&self) {
+        drop(self.client.begin_flush(Duration::ZERO, Duration::ZERO));
+    }
+
     /// Sends a message, which has room.
     pub(crate) fn send(&mut self, text: &str) {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -95,6 +95,9 @@ impl Pump<'_, '_> {
         for message in messages.iter() {
             let started = Instant::now();
             let mut looked = started;
+            if !self.delivery.has_room() {
+                self.delivery.hurry();
+            }
             while !self.delivery.has_room() && end.is_none() {
                 // The first signal lets what was read go on; a second does not.
                 if self.signals.came() && std::mem::replace(&mut signalled, true) {
