@@ -87,41 +87,43 @@ impl Pump<'_, '_> {
         Ok(end)
     }
 
-    /// Sends them one by one, when there is room. Returns why not all are sent.
+    /// Sends them one by one, when there is room. Returns why to stop.
     fn send(&mut self, messages: &mut Vec<String>) -> Option<End> {
-        let mut signalled = false;
-        let mut sent = 0;
-        let mut end = None;
-        for message in messages.iter() {
-            let started = Instant::now();
-            let mut looked = started;
-            if !self.delivery.has_room() {
-                self.delivery.hurry();
+        let mut is_ending = false;
+        let mut rest = messages.drain(..);
+        while let Some(message) = rest.next() {
+            if !self.wait_for_room(&mut is_ending) {
+                return Some(End::NoRoom(1 + rest.count()));
             }
-            while !self.delivery.has_room() && end.is_none() {
-                // The first signal lets what was read go on; a second does not.
-                if self.signals.came() && std::mem::replace(&mut signalled, true) {
-                    end = Some(End::Signal);
-                }
-                let limit = if signalled { Some(self.delivery.timeout()) } else { self.room_limit };
-                if limit.is_some_and(|limit| started.elapsed() >= limit) {
-                    end = Some(End::NoRoom(messages.len() - sent));
-                }
-                if looked.elapsed() >= TROUBLE_LOOK {
-                    looked = Instant::now();
-                    self.delivery.tell_trouble();
-                }
-                std::thread::sleep(ROOM_LOOK);
-            }
-            if end.is_some() {
-                end = Some(End::NoRoom(messages.len() - sent));
-                break;
-            }
-            self.delivery.send(message);
-            sent += 1;
+            self.delivery.send(&message);
         }
-        messages.clear();
-        end.or(signalled.then_some(End::Signal))
+        is_ending.then_some(End::Signal)
+    }
+
+    /// False when there is no room and no more time. The first signal leaves
+    /// some for what was read, a second none.
+    fn wait_for_room(&mut self, is_ending: &mut bool) -> bool {
+        if self.delivery.has_room() {
+            return true;
+        }
+        self.delivery.hurry();
+        let started = Instant::now();
+        let mut looked = started;
+        while !self.delivery.has_room() {
+            if self.signals.came() && std::mem::replace(is_ending, true) {
+                return false;
+            }
+            let limit = if *is_ending { Some(self.delivery.timeout()) } else { self.room_limit };
+            if limit.is_some_and(|limit| started.elapsed() >= limit) {
+                return false;
+            }
+            if looked.elapsed() >= TROUBLE_LOOK {
+                looked = Instant::now();
+                self.delivery.tell_trouble();
+            }
+            std::thread::sleep(ROOM_LOOK);
+        }
+        true
     }
 
     /// Waits for input or a signal.
