@@ -192,15 +192,21 @@ impl Engine {
                 if let Some(answer) = dialing.answer() {
                     self.link = Link::None;
                     self.answered(answer);
+                    // What waits goes now: nobody rings for it again.
+                    self.talk_or_lose();
                 }
             }
             Link::V2 { .. } => {
-                if let Err(error) = self.talk() {
-                    self.lost(&error);
-                }
+                self.talk_or_lose();
                 self.prefer();
             }
             Link::V1 { .. } => self.talk_v1(),
+        }
+    }
+
+    fn talk_or_lose(&mut self) {
+        if let Err(error) = self.talk() {
+            self.lost(&error);
         }
     }
 
