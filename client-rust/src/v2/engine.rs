@@ -545,7 +545,14 @@ impl Engine {
             at_most(SPOOL_SYNC_EVERY.saturating_sub(self.synced.elapsed()));
         }
         match &self.link {
-            Link::None if has_work => at_most(self.pause_left(urgency.is_hurried)),
+            Link::None => {
+                let left = self.pause_left(urgency.is_hurried);
+                // During a pause new messages do not ring: they are looked for
+                // at its end.
+                if has_work || !left.is_zero() {
+                    at_most(left);
+                }
+            }
             Link::V2 { .. } => {
                 match &self.better {
                     Some(Better::NotBefore(at)) => {
