@@ -175,6 +175,8 @@ class LoghogHandler(logging.Handler):
             **_checked_ssl(ssl_info),
         )
         self._send = self._client.send
+        # The parent's socket, where a fork was noticed before the hook ran.
+        self._inherited: Optional[int] = None
         self._pid = os.getpid()
         # Only now: logging flushes at the end whatever has passed this.
         super().__init__()
@@ -276,7 +278,7 @@ class LoghogHandler(logging.Handler):
     def _notice_fork(self) -> None:
         # The record may just come from another process, through a queue.
         if os.getpid() != self._pid:
-            self._begin_in_child()
+            self._inherited = self._begin_in_child()
 
     def _begin_in_child(self) -> Optional[int]:
         """A new client for a child; returns the parent's socket. The old one is
@@ -434,7 +436,11 @@ def _begin_in_child() -> None:
     global _ending
     _ending = None
     for handler in list(_handlers):
-        inherited = handler._begin_in_child()
+        if handler._pid == os.getpid():
+            # It has noticed by itself, and may be connected already.
+            inherited, handler._inherited = handler._inherited, None
+        else:
+            inherited = handler._begin_in_child()
         if inherited is not None:
             try:
                 os.close(inherited)
