@@ -27,7 +27,7 @@ use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
 use crate::disk::{Disk, LogDir};
 use crate::limits::{
-    CLIENTS_MAX, COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX,
+    COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX,
     STOP_TIME_MAX, UNSYNCED_TIME_MAX,
 };
 use crate::own_log::OwnLog;
@@ -104,7 +104,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     };
     let disk: Arc<dyn Disk> = Arc::new(log_dir);
     // Before anybody else touches a file: what was being written may be cut off.
-    let (journal, clients) = Journal::open(Arc::clone(&disk), CLIENTS_MAX, clock.now())
+    let (journal, clients) = Journal::open(Arc::clone(&disk), config.main.clients_max, clock.now())
         .with_context(|| {
             format!("cannot read what clients were told, in {}", disk.path().display())
         })?;
@@ -136,8 +136,10 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     let floodgate = handover.floodgate();
     let complaints = Complaints::new(runtime.handle().clone());
     let (stop, stopping) = watch::channel(None);
+    let (reloaded, reloads) = watch::channel(());
     let shared = Shared {
         table,
+        reloads,
         tls: tls.map(ArcSwap::new),
         stats: Arc::clone(&stats),
         complaints: complaints.clone(),
@@ -158,7 +160,11 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         }
         let running =
             Running { config: &config, args, own_log: &own_log, road: &road, bell: &bell };
-        running.obey(&mut signals, &mut writing.gone, |table| handover.reload(table)).await;
+        let reload = |table| {
+            handover.reload(table);
+            let _ = reloaded.send(());
+        };
+        running.obey(&mut signals, &mut writing.gone, reload).await;
         anyhow::Ok(())
     })?;
 

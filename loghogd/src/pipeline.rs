@@ -91,6 +91,8 @@ use crate::stats::{Counter, Stats};
 pub struct Shared {
     /// The facilities in force.
     pub table: Arc<ArcSwap<Table>>,
+    /// Tells of each new table, for those who would not look by themselves.
+    pub reloads: watch::Receiver<()>,
     /// The certificates in force, where we listen for TLS.
     pub tls: Option<ArcSwap<ServerConfig>>,
     /// What is counted.

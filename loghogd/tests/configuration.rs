@@ -189,13 +189,13 @@ fn an_obsolete_section_is_a_warning() {
 
 #[test]
 fn every_bad_value_is_told_with_its_line() {
-    let text = "[main]\ndaemon = maybe\nmax_open_files = 0\nmax_hosts = x\nlogdirr = /x\n\
+    let text = "[main]\ndaemon = maybe\nmax_open_files = 0\nmax_hosts = x\nmax_clients = 0\nlogdirr = /x\n\
                 [log]\nlevel = loud\nwhen = noon\nbackup_count = -1\n\
                 [compressor]\nformat = rar\nlevel = 10\n\
                 [server]\nlisten_ipv4 = [::1]\nlisten_ipv6 = 1.2.3.4\ndefault_port = 65536\n\
                 max_frame = 2 MiB\nmax_datagram = 70000\nmax_connections = 0\n[severs]\n";
     let lines: Vec<u32> = refused(text).iter().map(|(line, _)| line.unwrap()).collect();
-    assert_eq!(lines, [2, 3, 4, 5, 7, 8, 9, 11, 12, 14, 15, 16, 17, 18, 19, 20]);
+    assert_eq!(lines, [2, 3, 4, 5, 6, 8, 9, 10, 12, 13, 15, 16, 17, 18, 19, 20, 21]);
 }
 
 #[test]

@@ -445,7 +445,7 @@ fn what_a_client_dropped_stands_in_the_own_log() {
 }
 
 #[test]
-fn a_new_secret_ends_sessions_of_the_old_one_and_no_message_is_lost_with_it() {
+fn a_new_secret_ends_sessions_of_the_old_one_at_once_and_no_message_is_lost_with_it() {
     let facilities =
         |secret: &str| format!("[app]\nrotate = daily\nbackup_count = 9\nsecret = {secret}\n");
     let daemon = Scenario::new().facilities(&facilities("old")).start();
@@ -455,8 +455,8 @@ fn a_new_secret_ends_sessions_of_the_old_one_and_no_message_is_lost_with_it() {
     session.wait_for_ack(1);
     daemon.site().set_facilities(&facilities("new"));
     daemon.reload();
-    session.send(2, "", &["two"]).unwrap();
-    // Nothing of it is refused: that would settle it.
+    // Although the client is silent: nothing more of it may be refused, which
+    // would settle it.
     assert!(matches!(session.hear(), Some(Heard::Farewell(Code::Stopping, _))));
     let refused = greet(daemon.tcp(), &who.clone().holding(2, 3)).unwrap_err();
     assert!(matches!(refused, Ended::Farewell(Code::WrongProof, _)), "{refused:?}");
@@ -465,6 +465,36 @@ fn a_new_secret_ends_sessions_of_the_old_one_and_no_message_is_lost_with_it() {
     session.send(2, "", &["two"]).unwrap();
     session.wait_for_ack(2);
     assert_eq!(bodies(&daemon, "app/root.log"), ["one", "two"]);
+}
+
+#[test]
+fn a_reload_that_demands_tls_sends_silent_plain_sessions_away() {
+    let facilities = |more: &str| format!("[app]\nrotate = daily\nbackup_count = 9\n{more}");
+    let daemon = Scenario::new().facilities(&facilities("")).start();
+    let mut session = greet(daemon.tcp(), &Who::new(1, "app")).unwrap();
+    daemon.site().set_facilities(&facilities("require = tls\n"));
+    daemon.reload();
+    assert!(matches!(session.hear(), Some(Heard::Farewell(Code::Stopping, _))));
+    let refused = greet(daemon.tcp(), &Who::new(1, "app")).unwrap_err();
+    assert!(matches!(refused, Ended::Farewell(Code::NeedsTls, _)), "{refused:?}");
+}
+
+#[test]
+fn one_client_more_than_may_be_remembered_waits_until_another_has_gone() {
+    let daemon = Scenario::new().option("main", "max_clients", "1").start();
+    let mut first = greet(daemon.tcp(), &Who::new(1, "plain")).unwrap();
+    first.send(1, "", &["one"]).unwrap();
+    first.wait_for_ack(1);
+    let refused = greet(daemon.tcp(), &Who::new(2, "plain")).unwrap_err();
+    let Ended::Farewell(Code::Busy, text) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("raise [main] max_clients"), "{text}");
+    drop(first);
+    let mut second = wait_until(DEADLINE, "the other has gone", || {
+        greet(daemon.tcp(), &Who::new(2, "plain")).ok()
+    });
+    second.send(1, "", &["two"]).unwrap();
+    second.wait_for_ack(1);
+    assert_eq!(bodies(&daemon, "plain/root.log"), ["one", "two"]);
 }
 
 #[test]

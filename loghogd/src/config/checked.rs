@@ -50,6 +50,9 @@ pub struct Main {
     /// Most hosts with a file of their own in one facility; messages of
     /// others are refused.
     pub hosts_max: usize,
+    /// Most clients of the second protocol that are remembered. With one more,
+    /// the one unseen for the longest time is forgotten.
+    pub clients_max: usize,
     /// The room that is kept free on the file system of `logdir`, by deleting
     /// the oldest closed segments of all facilities.
     pub min_free: Option<MinFree>,

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use wire::frame::{self, Next};
@@ -56,8 +57,14 @@ pub(super) async fn serve(
         Err(end) => return line.end(end, None).await,
     };
     let acknowledged = greeted.welcome.durable;
-    let mut talk =
-        Talk { acknowledged, told_refused: 0, next_number: None, stalled: None, greeted };
+    let mut talk = Talk {
+        acknowledged,
+        told_refused: 0,
+        next_number: None,
+        stalled: None,
+        reloads: line.road.shared.reloads.clone(),
+        greeted,
+    };
     // WELCOME has passed over some as an acknowledgement does.
     let end = match talk.say_refused(&mut line, acknowledged) {
         Ok(()) => talk.run(&mut line).await,
@@ -105,6 +112,8 @@ struct Talk {
     next_number: Option<u64>,
     /// A batch that waits for a file.
     stalled: Option<Stalled>,
+    /// Each new configuration, also when the client is silent.
+    reloads: watch::Receiver<()>,
 }
 
 /// Why a connection ends.
@@ -172,6 +181,7 @@ enum Event {
     Durable(u64),
     Flushed,
     Free,
+    Reloaded,
     End(End),
 }
 
@@ -184,6 +194,7 @@ impl Talk {
                 Event::Flushed => Ok(()),
                 Event::Durable(number) => self.acknowledge(line, number),
                 Event::Free => self.resume(line).await,
+                Event::Reloaded => self.follow(line),
                 Event::Readable => self.read(line).await,
             };
             if let Err(end) = done {
@@ -210,6 +221,8 @@ impl Talk {
                 Ok(number) => Event::Durable(number),
                 Err(evicted) => Event::End(End::Farewell(Code::Evicted, evicted.to_string())),
             },
+            // Its other end lives as long as there is something to reload.
+            Ok(()) = self.reloads.changed() => Event::Reloaded,
             () = over => Event::Free,
             ready = line.stream.writable(), if !line.out.is_empty() => match ready {
                 Ok(()) => match line.stream.try_write(&line.out) {
@@ -368,8 +381,8 @@ impl Talk {
     }
 
     /// Follows a new configuration. A secret that has changed has to be proven
-    /// anew before another message is looked at: it would be refused, and so be
-    /// settled.
+    /// anew before another message is looked at, and TLS that is demanded now be
+    /// spoken: the message would be refused, and so be settled.
     fn follow(&mut self, line: &Line) -> Result<(), End> {
         let table = line.road.shared.table.load();
         if Arc::ptr_eq(&table, &self.greeted.table) {
@@ -377,8 +390,13 @@ impl Talk {
         }
         self.greeted.table = Arc::clone(&table);
         let facility = table.find(&self.greeted.app, &self.greeted.module);
-        match facility.map(|facility| &facility.secret) {
-            Some(secret) if *secret == self.greeted.secret => Ok(()),
+        match facility {
+            Some(facility)
+                if facility.secret == self.greeted.secret
+                    && (line.way.tls || !facility.require.tls) =>
+            {
+                Ok(())
+            }
             _ => Err(End::Farewell(Code::Stopping, "the configuration has changed".into())),
         }
     }

@@ -14,6 +14,7 @@ use crate::config::limits::MIN_FREE_TENTHS_MAX;
 use crate::config::problem::{Kind, Problems, shown};
 use crate::config::raw::{Found, Raw, on_one_line};
 use crate::config::value::{self, Refused};
+use crate::limits::CLIENTS_MAX;
 use std::path::{Path, PathBuf};
 use wire::limits::{DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX};
 
@@ -31,6 +32,7 @@ const OPTIONS: [(&str, &[&str]); 5] = [
             "user",
             "max_open_files",
             "max_hosts",
+            "max_clients",
             "min_free",
         ],
     ),
@@ -121,6 +123,7 @@ impl Reader<'_> {
             user: user.filter(|user| !user.is_empty()),
             open_files_max: self.count("main", "max_open_files", 256, 1..=65_536),
             hosts_max: self.count("main", "max_hosts", 1_000, 1..=1_000_000),
+            clients_max: self.count("main", "max_clients", CLIENTS_MAX, 1..=1_000_000),
             min_free: self.value("main", "min_free", None, min_free),
         }
     }
