@@ -27,8 +27,8 @@ use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
 use crate::disk::{Disk, LogDir};
 use crate::limits::{
-    COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX,
-    STOP_TIME_MAX, UNSYNCED_TIME_MAX,
+    COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, STOP_TIME_MAX,
+    UNSYNCED_TIME_MAX,
 };
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};

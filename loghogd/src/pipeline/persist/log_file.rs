@@ -2,13 +2,21 @@
 //! Parcels of lines -> bytes in the file, synced when asked to; a file that turns -> a segment.
 //! Invariant: nobody leaves the file alone in the middle of a message.
 //! Leaves out: which files there are, and when to write, to turn and to sync (`rounds`).
+//!
+//! ```text
+//! write   what waits, as much of it as belongs into this segment
+//! region  the same where messages are numbered: as a whole or not at all
+//! turn    gives it a segment's name, or leaves it to whoever has moved it away
+//! ```
 
 mod region;
+mod turn;
+mod write;
 
 pub(super) use self::region::Plan;
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,24 +24,21 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use self::region::Licence;
 use super::clients::Receipt;
 use super::journal::{Journal, Place};
 use super::live::{self, Form, Mended};
-use super::messages::{message_end, messages_in, whole_messages};
-use super::retire::{Retired, Retirement};
+use super::messages::messages_in;
+use super::retire::Retirement;
 use super::{Section, Spares};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile, Facts};
-use crate::limits::{
-    COMPLAINT_WINDOW, GZIP_MEMBER_BYTES_MAX, LOOK_EVERY, TURN_RETRY, WRITE_RETRY_MAX,
-    WRITE_RETRY_MIN,
-};
-use crate::pipeline::rotate::name::{Began, Segment};
-use crate::pipeline::rotate::turn::{self, Newest};
-use crate::pipeline::seal::{MemberPress, member as member_of};
+use crate::limits::{COMPLAINT_WINDOW, WRITE_RETRY_MAX, WRITE_RETRY_MIN};
+use crate::pipeline::rotate::name::Began;
+use crate::pipeline::rotate::turn::Newest;
+use crate::pipeline::seal::MemberPress;
 use crate::stats::{Counter, Stats};
 
 /// Lines on their way to a file, and the room that they take until they are
@@ -191,199 +196,10 @@ impl LogFile {
         self.open.is_none() && self.parcels.is_empty() && self.bytes == 0
     }
 
-    /// Writes what waits, up to what belongs into the next segment. False
-    /// when something does: the file has to turn first.
-    ///
-    /// # Errors
-    /// What the system says; what was not written still waits.
-    pub(super) fn write(&mut self, desk: &mut Desk<'_>) -> io::Result<bool> {
-        self.refuse_if_doubtful()?;
-        if let Some(licence) = self.licence.take() {
-            return self.write_licensed(licence, desk).map(|()| true);
-        }
-        if self.numbered > 0 {
-            return Ok(true);
-        }
-        self.look(desk);
-        self.open(desk)?;
-        while !self.parcels.is_empty() {
-            let bytes = self.fitting(desk);
-            if bytes == 0 {
-                return Ok(false);
-            }
-            self.begin(desk);
-            match desk.form {
-                Form::Plain => self.write_plain(bytes, desk)?,
-                Form::Gzip { .. } => {
-                    if !self.write_gzip(bytes, desk)? {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Before the first line of an empty file.
-    fn begin(&mut self, desk: &Desk<'_>) {
-        if self.bytes == 0 {
-            let first =
-                self.parcels.front().and_then(|first| first.section.bytes.get(self.written..));
-            self.began = first.and_then(Began::from_stamp);
-            self.since = Some(desk.beginning);
-        }
-    }
-
     /// Takes a parcel to be written.
     pub(super) fn enqueue(&mut self, parcel: Parcel) {
         self.numbered += usize::from(parcel.section.receipt.is_some());
         self.parcels.push_back(parcel);
-    }
-
-    /// How many bytes of what waits belong into the live file: whole messages,
-    /// received before it was due, up to its largest size. A message longer
-    /// than that has a segment of its own.
-    fn fitting(&self, desk: &Desk<'_>) -> usize {
-        if self.turn_again_at.is_some_and(|again_at| desk.now < again_at) {
-            // It cannot turn: better too much in one file than nothing written.
-            return self.parcels.iter().map(|p| p.section.bytes.len()).sum::<usize>()
-                - self.written;
-        }
-        let due = self.due.filter(|&due| due <= desk.at && self.bytes > 0);
-        let room = self.bytes_max().saturating_sub(self.bytes);
-        let mut room = match desk.form {
-            // How long lines are when they are compressed shows only then.
-            Form::Gzip { .. } if room > 0 => usize::MAX,
-            _ => usize::try_from(room).unwrap_or(usize::MAX),
-        };
-        let mut fitting = 0;
-        for (place, parcel) in self.parcels.iter().enumerate() {
-            let bytes = &parcel.section.bytes;
-            let skip = if place == 0 { self.written } else { 0 };
-            // A message of which a part is written is completed, whatever its length.
-            let begun =
-                if whole_messages(bytes, skip) == skip { skip } else { message_end(bytes, skip) };
-            if due.is_some_and(|due| parcel.section.at >= due) {
-                return fitting + begun - skip;
-            }
-            if bytes.len() - skip <= room {
-                fitting += bytes.len() - skip;
-                room -= bytes.len() - skip;
-                continue;
-            }
-            let mut end = whole_messages(bytes, skip.saturating_add(room)).max(begun);
-            if fitting + end == skip && self.bytes == 0 {
-                end = message_end(bytes, skip);
-            }
-            return fitting + end - skip;
-        }
-        fitting
-    }
-
-    /// Hands so many bytes to the kernel, as many as fit with one call.
-    fn write_plain(&mut self, bytes: usize, desk: &Desk<'_>) -> io::Result<()> {
-        /// Linux takes no more than 1024 (IOV_MAX).
-        const SLICES_MAX: usize = 64;
-        let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
-        let (mut skip, mut rest, mut used) = (self.written, bytes, 0);
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        for (slice, parcel) in slices.iter_mut().zip(&self.parcels) {
-            let bytes = parcel.section.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
-            let bytes = bytes.get(..rest).unwrap_or(bytes);
-            *slice = IoSlice::new(bytes);
-            rest -= bytes.len();
-            used += 1;
-            if rest == 0 {
-                break;
-            }
-        }
-        match open.file.write_vectored(slices.get(..used).unwrap_or(&slices)) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(bytes) => {
-                desk.stats.add(Counter::Bytes, bytes as u64);
-                self.written += bytes;
-                self.bytes += bytes as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        self.release_written(desk);
-        Ok(())
-    }
-
-    /// Makes one member of a gzip file of at most so many bytes of what waits,
-    /// and says of how many. None when it does not fit: the file has to turn
-    /// first.
-    fn member(&self, bytes: usize, desk: &mut Desk<'_>) -> io::Result<Option<(usize, Vec<u8>)>> {
-        /// What a member adds to lines that become no smaller, and more.
-        const OVERHEAD_BYTES: u64 = 1 << 10;
-        let room = self.bytes_max().saturating_sub(self.bytes).saturating_sub(OVERHEAD_BYTES);
-        let room = usize::try_from(room).unwrap_or(usize::MAX).min(GZIP_MEMBER_BYTES_MAX);
-        let mut lines = desk.spares.take();
-        let mut skip = self.written;
-        for parcel in &self.parcels {
-            let bytes_max = bytes.min(room).saturating_sub(lines.len());
-            let rest = parcel.section.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
-            match rest.get(..bytes_max) {
-                None => lines.extend_from_slice(rest),
-                Some(_) => {
-                    let mut end = whole_messages(rest, bytes_max);
-                    if end + lines.len() == 0 {
-                        end = message_end(rest, 0);
-                    }
-                    lines.extend_from_slice(rest.get(..end).unwrap_or_default());
-                    break;
-                }
-            }
-        }
-        let mut member = desk.spares.take();
-        member_of(desk.press, &lines, &mut member)?;
-        let taken = lines.len();
-        desk.spares.put_back(lines);
-        let may_turn = self.turn_again_at.is_none_or(|again_at| desk.now >= again_at);
-        let too_much = self.bytes.saturating_add(member.len() as u64) > self.bytes_max();
-        if self.bytes > 0 && too_much && may_turn {
-            desk.spares.put_back(member);
-            return Ok(None);
-        }
-        Ok(Some((taken, member)))
-    }
-
-    /// Writes so many bytes as one member of a gzip file, or none of it.
-    /// False when it does not fit: the file has to turn first.
-    fn write_gzip(&mut self, bytes: usize, desk: &mut Desk<'_>) -> io::Result<bool> {
-        let Some((bytes, member)) = self.member(bytes, desk)? else { return Ok(false) };
-        let licence = Licence { bytes, member: Some(member), place: None };
-        self.write_licensed(licence, desk).map(|()| true)
-    }
-
-    /// Lets go of the parcels that are written, and of their room.
-    fn release_written(&mut self, desk: &Desk<'_>) {
-        self.unsynced_since.get_or_insert(desk.now);
-        while let Some(first) = self.parcels.front() {
-            if self.written < first.section.bytes.len() {
-                break;
-            }
-            self.written -= first.section.bytes.len();
-            let Some(Parcel { section, room: _ }) = self.parcels.pop_front() else { break };
-            desk.stats.add(Counter::Lines, section.messages);
-            self.messages_unsynced += section.messages;
-            self.numbered -= usize::from(section.receipt.is_some());
-            self.receipts.extend(section.receipt);
-            desk.spares.put_back(section.bytes);
-        }
-        // A region may end within a parcel; the rest belongs into the next segment.
-        if self.written > 0
-            && let Some(Parcel { section, .. }) = self.parcels.front_mut()
-            && let Some(receipt) = &mut section.receipt
-        {
-            let left = messages_in(&section.bytes, section.bytes.len())
-                - messages_in(&section.bytes, self.written);
-            let done = receipt.messages().saturating_sub(left);
-            if done > 0 {
-                self.receipts.push(receipt.take_front(done));
-            }
-        }
     }
 
     /// Opens the file, unless it is open. What a kill has torn is cut off.
@@ -429,21 +245,6 @@ impl LogFile {
         Ok(())
     }
 
-    /// Takes note that it could not turn, and says so once. Its lines go on
-    /// into the same file until it can.
-    pub(super) fn cannot_turn(&mut self, desk: &Desk<'_>, error: &io::Error) {
-        desk.stats.add(Counter::TurnRetries, 1);
-        if self.turn_again_at.is_none() {
-            error!(
-                "cannot turn {}: {error}; {}; its lines go on into the same file, and it is tried \
-                 again",
-                self.path(desk),
-                crate::disk::remedy(error)
-            );
-        }
-        self.turn_again_at = Some(desk.now + TURN_RETRY);
-    }
-
     /// Takes note of a live file that is there, with what it holds.
     pub(super) fn found(&mut self, facts: Facts, at: Timestamp) {
         self.bytes = facts.bytes;
@@ -451,119 +252,6 @@ impl LogFile {
         self.due = None;
         // A time in the future is one of a clock that was wrong.
         self.since = (facts.bytes > 0).then(|| facts.modified.min(at));
-    }
-
-    /// Notices when somebody has moved the file away, deleted or cut it.
-    pub(super) fn look(&mut self, desk: &Desk<'_>) {
-        let Some(open) = &mut self.open else { return };
-        if desk.now < open.looked_at + LOOK_EVERY {
-            return;
-        }
-        open.looked_at = desk.now;
-        // Who cannot see it writes to what is open.
-        let Ok(found) = desk.disk.facts(&self.folder, &desk.form.name(&self.live)) else { return };
-        match found.filter(|found| found.id == open.id) {
-            None => self.leave(desk),
-            Some(found) if found.bytes < self.bytes => {
-                info!("{} was cut to {} bytes by somebody", self.path(desk), found.bytes);
-                // What is left may end in the middle of a line, and what was
-                // written of a message may be gone: the next line opens the
-                // file anew, and mends it.
-                self.begin_message_anew();
-                self.retire(desk);
-                self.found(found, desk.at);
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// Leaves a file that has got another name, or none; the next line opens
-    /// the right one.
-    fn leave(&mut self, desk: &Desk<'_>) {
-        info!("{} was moved away or deleted: opening it anew", self.path(desk));
-        desk.stats.add(Counter::FilesReopened, 1);
-        self.cut_back(desk);
-        self.retire(desk);
-        self.forget_live();
-    }
-
-    /// Gives what is in the live file the name of a segment. None when there
-    /// is nothing in it, or it is not there any more.
-    ///
-    /// # Errors
-    /// What the system says; the file is as before.
-    pub(super) fn turn(&mut self, desk: &mut Desk<'_>) -> io::Result<Option<Segment>> {
-        self.refuse_if_doubtful()?;
-        self.report_void(desk)?;
-        let opened_for_this = self.open.is_none();
-        let name = desk.form.name(&self.live);
-        if desk.disk.facts(&self.folder, &name)?.is_none_or(|found| found.bytes == 0) {
-            self.forget_live();
-            return Ok(None);
-        }
-        self.open(desk)?;
-        let id = self.open.as_ref().filter(|_| self.bytes > 0).map(|open| open.id);
-        if id.is_none() {
-            return Ok(None);
-        }
-        if desk.disk.facts(&self.folder, &name)?.map(|found| found.id) != id {
-            self.leave(desk);
-            return Ok(None);
-        }
-        self.cut_back(desk);
-        if !self.is_between_messages() {
-            return Err(io::Error::other("a message is in it in part, and cannot be cut off"));
-        }
-        if desk.form != Form::Plain || self.has_receipts() {
-            // What comes next goes to another file, and may be safe before; then
-            // what is lost of this one would be sent again, and stand behind it.
-            // Of lines a power failure leaves whole ones; half a member would
-            // make a damaged file of the segment.
-            let receipts = self.sync(desk);
-            self.receipts.extend(receipts);
-            self.refuse_if_doubtful()?;
-            if self.sync_failed {
-                // The next attempt syncs it again.
-                self.unsynced_since = Some(desk.now);
-                return Err(io::Error::other("it cannot be synced"));
-            }
-        }
-        let began = match (self.began, &self.open) {
-            (Some(began), _) => began,
-            (None, Some(open)) => live::began(&*open.file, desk.form, desk.zone)?,
-            (None, None) => return Ok(None),
-        };
-        let segment = self.rename(began, desk)?;
-        debug!("{} is now {segment}", self.path(desk));
-        if self.turn_again_at.take().is_some() {
-            info!("{} turns again", self.path(desk));
-        }
-        if opened_for_this && let Some(open) = self.open.take() {
-            // We have synced what we have closed, the process before perhaps not.
-            if !self.was_closed && open.file.sync().is_err() {
-                desk.stats.add(Counter::SyncFailures, 1);
-            }
-        }
-        self.retire(desk);
-        self.forget_live();
-        Ok(Some(segment))
-    }
-
-    fn rename(&mut self, began: Began, desk: &mut Desk<'_>) -> io::Result<Segment> {
-        let format = desk.form.format();
-        // When it has been sealed, nobody can look into it for the region.
-        let (journal, region) = (&mut *desk.journal, &self.last_region);
-        let mut announce = |segment: &Segment| match region {
-            Some(region) => journal.turned(region, segment),
-            None => Ok(()),
-        };
-        let (folder, live, newest) = (&self.folder, &self.live, &mut *desk.newest);
-        let segment = turn::turn(desk.disk, folder, live, format, began, newest, &mut announce)?;
-        self.last_region = None;
-        desk.stats.add(Counter::FilesTurned, 1);
-        self.name_unsynced = true;
-        self.unsynced_since.get_or_insert(desk.now);
-        Ok(segment)
     }
 
     /// Some file systems take shorter names than others: what can never be
@@ -690,57 +378,6 @@ impl LogFile {
     /// The size at which it turns.
     fn bytes_max(&self) -> u64 {
         self.facility.turns_at_bytes().map_or(u64::MAX, NonZeroU64::get)
-    }
-
-    fn retire(&mut self, desk: &Desk<'_>) {
-        if let Some(open) = self.open.take() {
-            let mut receipts = std::mem::take(&mut self.receipts);
-            if std::mem::take(&mut self.is_doubtful) {
-                // Whoever waits for these waits until a restart has looked.
-                receipts.clear();
-            }
-            let retired = Retired::new(open.file, self.path(desk), &self.folder, receipts);
-            desk.retirement.take(retired);
-        }
-    }
-
-    fn forget_live(&mut self) {
-        (self.bytes, self.began, self.due, self.since) = (0, None, None, None);
-    }
-
-    /// Of a message of which a part was written all is to be written.
-    fn begin_message_anew(&mut self) {
-        if let Some(first) = self.parcels.front() {
-            self.written = whole_messages(&first.section.bytes, self.written);
-        }
-    }
-
-    fn is_between_messages(&self) -> bool {
-        let Some(first) = self.parcels.front() else { return true };
-        whole_messages(&first.section.bytes, self.written) == self.written
-    }
-
-    /// Takes a message that was written in part out of the file again, so
-    /// that the file can be left alone. It stays to be written.
-    fn cut_back(&mut self, desk: &Desk<'_>) {
-        let (Some(open), Some(first)) = (&self.open, self.parcels.front()) else { return };
-        let keep = whole_messages(&first.section.bytes, self.written);
-        if keep == self.written {
-            return;
-        }
-        let torn = (self.written - keep) as u64;
-        let cut = open.file.facts().and_then(|facts| {
-            let bytes = facts.bytes.saturating_sub(torn);
-            open.file.set_len(bytes).map(|()| bytes)
-        });
-        match cut {
-            Ok(bytes) => (self.written, self.bytes) = (keep, bytes),
-            // What is in the file stays; the rest of the message follows it.
-            Err(error) => {
-                let path = self.path(desk);
-                warn!("cannot cut a torn message of {torn} bytes off {path}: {error}");
-            }
-        }
     }
 
     fn path(&self, desk: &Desk<'_>) -> String {

@@ -2,6 +2,18 @@
 //! Parcels of lines and the time -> files written, turned and synced.
 //! Invariant: what cannot be written waits, in order, and keeps its room.
 //! Leaves out: waiting for parcels (`writer`), and what happens inside a file (`log_file`).
+//!
+//! ```text
+//! adopt   what is on the disk at a start, and after a reload
+//! lists   which files there are, and what each of them waits for
+//! plan    what numbered messages are written next: one sync of the journal for all
+//! sync    files, then folders, then receipts
+//! ```
+
+mod adopt;
+mod lists;
+mod plan;
+mod sync;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -12,25 +24,20 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use tracing::{error, warn};
 
+use super::Spares;
 use super::clients::Receipt;
 use super::held::Held;
 use super::hosts::Hosts;
-use super::journal::{Intent, Journal};
+use super::journal::Journal;
 use super::live::Form;
-use super::log_file::{Desk, Listed, LogFile, Owner, Parcel, Plan, owner_of};
+use super::log_file::{Desk, LogFile, Owner, Parcel, owner_of};
 use super::retire::Retirement;
 use super::room::Room;
-use super::{Section, Spares};
 use crate::clock::Clock;
-use crate::config::facility::{Facility, Table};
-use crate::disk::{self, Disk};
-use crate::limits::{
-    REFUSED_BYTES_MAX, REFUSED_FILE_BYTES_MAX, SYNC_RETRY, SYNCS_A_ROUND_MAX, TURN_RETRY,
-    TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX,
-};
+use crate::disk::Disk;
+use crate::limits::{TURN_RETRY, TURNS_A_FILE_MAX, TURNS_A_ROUND_MAX};
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::due::DueTimes;
-use crate::pipeline::rotate::name::Name;
 use crate::pipeline::rotate::turn::Newest;
 use crate::pipeline::seal::MemberPress;
 use crate::stats::{Counter, Stats};
@@ -184,99 +191,6 @@ impl Rounds {
         }
     }
 
-    /// Takes over what is on the disk: live files, which may have become due
-    /// meanwhile, and the names that are taken.
-    pub(in crate::pipeline) fn adopt(&mut self, table: &Table, now: Instant) {
-        let apps: BTreeSet<&str> = table.iter().map(|facility| &*facility.app).collect();
-        for app in apps {
-            if let Err(error) = self.adopt_folder(app, table, now) {
-                error!(
-                    "cannot list {}: {error}; {}; what is due there turns when it is written to",
-                    self.around.disk.path().join(app).display(),
-                    disk::remedy(&error)
-                );
-            }
-        }
-    }
-
-    fn adopt_folder(&mut self, app: &str, table: &Table, now: Instant) -> io::Result<()> {
-        for name in self.around.disk.names(app)? {
-            let read = Name::read(&name);
-            self.around.newest.note(app, &read);
-            let Name::Live { stem, gzip } = read else { continue };
-            let Some(owner) = table.owner(app, &stem) else { continue };
-            let Ok(Some(facts)) = self.around.disk.facts(app, &name) else { continue };
-            let form = if gzip { Form::Gzip { level: 0 } } else { Form::Plain };
-            if form.format() != self.settings.form.format() {
-                self.adopt_other_form(app, &stem, form, Arc::clone(owner), now);
-                continue;
-            }
-            let live = format!("{stem}{}", super::path::LIVE_SUFFIX);
-            if self.numbers.contains_key(format!("{app}/{live}").as_str()) {
-                continue;
-            }
-            let number = self.number(app, &live, owner);
-            let at = self.around.clock.now();
-            if let Some(file) = self.files.get_mut(number) {
-                file.found(facts, at);
-            }
-            self.count_host(number, true);
-            self.follow_due(number);
-        }
-        Ok(())
-    }
-
-    /// A live file from before `compress_on_write` was changed becomes a
-    /// segment at once: its lines come before all that will be written.
-    fn adopt_other_form(
-        &mut self,
-        app: &str,
-        stem: &str,
-        form: Form,
-        owner: Arc<Facility>,
-        now: Instant,
-    ) {
-        let live = format!("{stem}{}", super::path::LIVE_SUFFIX);
-        let mut file = LogFile::new(app, &live, owner);
-        let at = self.around.clock.now();
-        let mut desk = self.around.desk(form, at, now);
-        match file.turn(&mut desk) {
-            Ok(_) => {
-                // It has none of ours: it is not one of `files`.
-                drop(file.close(&desk));
-                self.bell.ring_for(app);
-            }
-            Err(error) => warn!(
-                "cannot turn {}/{app}/{}: {error}; {}",
-                self.around.disk.path().display(),
-                form.name(&live),
-                disk::remedy(&error)
-            ),
-        }
-    }
-
-    /// Follows these facilities from now on, and closes all files, so that
-    /// they may have been moved away.
-    pub(in crate::pipeline) fn reload(&mut self, table: &Table, now: Instant) {
-        self.hosts.forget_said();
-        let at = self.around.clock.now();
-        for number in self.numbers.values().copied().collect::<Vec<_>>() {
-            self.close(number, now);
-            let Some(file) = self.files.get_mut(number) else { continue };
-            let stem = file.live.strip_suffix(super::path::LIVE_SUFFIX).unwrap_or(&file.live);
-            if let Some(owner) = table.owner(&file.folder, stem) {
-                let before = std::mem::replace(&mut file.facility, Arc::clone(owner));
-                if before.rotate != file.facility.rotate && file.bytes > 0 {
-                    file.since = Some(at);
-                    self.follow_due(number);
-                }
-            }
-        }
-        self.sync_folders(now + self.settings.unsynced_time_max);
-        // There may be facilities that were none before.
-        self.adopt(table, now);
-    }
-
     /// Takes up a parcel; drops it when its host is one too many.
     pub(in crate::pipeline) fn enqueue(&mut self, parcel: Parcel) {
         let Parcel { section, .. } = &parcel;
@@ -396,99 +310,6 @@ impl Rounds {
         }
     }
 
-    /// Decides what numbered messages are written in this round, and lets the
-    /// journal know: one sync for all files. Returns those that cannot be
-    /// written now.
-    fn plan(&mut self, numbers: &[usize], now: Instant) -> HashMap<usize, io::Error> {
-        self.make_safe(numbers, now);
-        let (mut intents, mut failed) = (Vec::new(), HashMap::new());
-        for &number in numbers {
-            let needs_plan = self.files.get(number).is_some_and(LogFile::needs_plan);
-            // One that is planned should not have to be closed for another.
-            if !needs_plan || intents.len() >= self.settings.open_files_max {
-                continue;
-            }
-            match self.plan_file(number, now) {
-                Ok(Some(intent)) => intents.push((number, intent)),
-                Ok(None) => {}
-                Err(error) => _ = failed.insert(number, error),
-            }
-            self.note_state(number);
-            self.close_surplus(now);
-        }
-        if intents.is_empty() {
-            return failed;
-        }
-        let intended = intents.iter().map(|(_, intent)| intent);
-        if let Err(error) = self.around.journal.intend(intended, self.around.clock.now()) {
-            for (number, _) in intents {
-                self.with(number, now, |file, _| file.revoke());
-                let error = match error.raw_os_error() {
-                    Some(code) => io::Error::from_raw_os_error(code),
-                    None => io::Error::other(error.to_string()),
-                };
-                failed.insert(number, error);
-            }
-        }
-        failed
-    }
-
-    /// Of a file only its last region may be in doubt after a stop: the one
-    /// before has to be safe. Mostly it is: only in a stop rounds do not sync.
-    fn make_safe(&mut self, numbers: &[usize], now: Instant) {
-        let is_unsafe = |number: &&usize| {
-            self.files.get(**number).is_some_and(|file| file.needs_plan() && file.has_receipts())
-        };
-        for number in numbers.iter().filter(is_unsafe).copied().collect::<Vec<_>>() {
-            self.sync(number, now);
-        }
-        if !self.settling.is_empty() {
-            self.sync_folders(now);
-        }
-    }
-
-    /// None when the file has to turn more often than a round allows.
-    fn plan_file(&mut self, number: usize, now: Instant) -> io::Result<Option<Intent>> {
-        let folder = self.files.get(number).map(|file| &file.folder);
-        if folder.is_some_and(|folder| self.settling.contains_key(folder)) {
-            return Err(io::Error::other("the name of a file in its folder could not be synced"));
-        }
-        for _ in 0..TURNS_A_FILE_MAX {
-            match self.with(number, now, LogFile::plan).transpose()? {
-                Some(Plan::Intend(intent)) => return Ok(Some(intent)),
-                None => return Ok(None),
-                Some(Plan::Turn) => {}
-            }
-            if let Err(error) = self.turn(number, now) {
-                self.postpone_turn(number, &error, now);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Lets those wait who send to a file that refuses and has much waiting
-    /// already, so that there is room for the lines of others; and lets them
-    /// go on when it takes lines again.
-    fn hold_back(&mut self, number: usize) {
-        let Some(file) = self.files.get(number) else { return };
-        let refuses = file.trouble.is_some() && !file.parcels.is_empty() && !self.is_stopping;
-        let bytes = if refuses { file.waiting_bytes() } else { 0 };
-        let before = match refuses {
-            true => self.refusing.insert(number, bytes),
-            false => self.refusing.remove(&number),
-        };
-        if !refuses && before.is_none() {
-            return;
-        }
-        self.refusing_bytes = self.refusing_bytes + bytes - before.unwrap_or(0);
-        let path = || format!("{}/{}", file.folder, file.live);
-        if !refuses {
-            self.held.release(&path());
-        } else if bytes > REFUSED_FILE_BYTES_MAX || self.refusing_bytes > REFUSED_BYTES_MAX {
-            self.held.hold(&path());
-        }
-    }
-
     /// Somebody may have deleted live files to make room: as long as they are
     /// open they take it.
     fn let_go_of_deleted(&mut self, now: Instant) {
@@ -584,98 +405,6 @@ impl Rounds {
         self.with(number, now, |file, desk| file.settle(desk, outcome.as_ref().copied()));
     }
 
-    /// Syncs what is due, so many files in a round that others are not kept
-    /// waiting.
-    fn sync_due(&mut self, now: Instant) {
-        let due = self.unsynced.iter().take_while(|&&(deadline, _)| deadline <= now);
-        let due = due.map(|&(_, number)| number).filter(|number| !self.full.contains(number));
-        let numbers: Vec<usize> =
-            self.full.iter().copied().chain(due).take(SYNCS_A_ROUND_MAX).collect();
-        for number in numbers {
-            self.sync(number, now);
-        }
-        self.sync_folders(now);
-    }
-
-    fn sync(&mut self, number: usize, now: Instant) {
-        let receipts = self.with(number, now, |file, desk| file.sync(desk));
-        self.note_name(number, now);
-        self.note_safe(number, receipts, now);
-        self.note_state(number);
-        self.forget_if_gone(number);
-    }
-
-    fn close(&mut self, number: usize, now: Instant) {
-        let receipts = self.with(number, now, |file, desk| file.close(desk));
-        self.note_name(number, now);
-        self.note_safe(number, receipts, now);
-        self.note_state(number);
-    }
-
-    /// What was synced is safe as soon as the name of its file is.
-    fn note_safe(&mut self, number: usize, receipts: Option<Vec<Receipt>>, now: Instant) {
-        let Some(receipts) = receipts.filter(|receipts| !receipts.is_empty()) else { return };
-        let Some(file) = self.files.get(number) else { return };
-        if let Some(deadline) = self.folders_unsynced.get_mut(&file.folder) {
-            *deadline = now.min(*deadline);
-        }
-        self.settling.entry(file.folder.clone()).or_default().extend(receipts);
-    }
-
-    /// A line is only safe when the name of its file is. Many files share a
-    /// folder, which is synced once for all of them.
-    fn note_name(&mut self, number: usize, deadline: Instant) {
-        let Some(file) = self.files.get_mut(number) else { return };
-        if std::mem::take(&mut file.name_unsynced) {
-            self.folders_unsynced.insert(file.folder.clone(), deadline);
-        }
-    }
-
-    fn sync_folders(&mut self, now: Instant) {
-        let due = self.folders_unsynced.iter().filter(|&(_, &deadline)| deadline <= now);
-        for folder in due.map(|(folder, _)| folder.clone()).collect::<Vec<_>>() {
-            self.sync_folder(&folder, now);
-        }
-        let unsynced = &self.folders_unsynced;
-        for (_, receipts) in self.settling.extract_if(|folder, _| !unsynced.contains_key(folder)) {
-            receipts.into_iter().for_each(Receipt::settle);
-        }
-    }
-
-    fn sync_folder(&mut self, folder: &str, now: Instant) {
-        match self.around.disk.sync_folder(folder) {
-            Ok(()) => {
-                self.folders_unsynced.remove(folder);
-                self.folders_failing.remove(folder);
-            }
-            Err(error) => {
-                self.folders_unsynced.insert(folder.into(), now + SYNC_RETRY);
-                self.around.stats.add(Counter::SyncFailures, 1);
-                if !self.folders_failing.insert(folder.into()) {
-                    return;
-                }
-                error!(
-                    "cannot sync {}: {error}; names that were given in the last moments may be \
-                     lost with the power; {}",
-                    self.around.disk.path().join(folder).display(),
-                    disk::remedy(&error)
-                );
-            }
-        }
-    }
-
-    fn close_surplus(&mut self, now: Instant) {
-        while self.open.len() > self.settings.open_files_max {
-            self.close_oldest(now);
-        }
-    }
-
-    fn close_oldest(&mut self, now: Instant) {
-        if let Some(&(_, number)) = self.open.first() {
-            self.close(number, now);
-        }
-    }
-
     /// Writes what is left as long as a stop may take, says what is lost, and
     /// syncs the rest. Returns how many messages are lost, and tells when all
     /// that could be is written.
@@ -747,108 +476,5 @@ impl Rounds {
         let file = self.files.get_mut(number)?;
         let beginning = self.due.beginning(self.around.clock.now());
         Some(what(file, &mut self.around.desk(self.settings.form, beginning, now)))
-    }
-
-    /// Brings the lists up to date with what has happened to a file.
-    fn note_state(&mut self, number: usize) {
-        let Some(file) = self.files.get_mut(number) else { return };
-        let put = |list: &mut BTreeSet<usize>, belongs: bool| match belongs {
-            true => list.insert(number),
-            false => list.remove(&number),
-        };
-        let waits = !file.parcels.is_empty();
-        let retry = file.trouble.as_ref().map(|trouble| trouble.retry_at).filter(|_| waits);
-        let deadline = file.unsynced_since.map(|since| since + self.settings.unsynced_time_max);
-        put(&mut self.ready, waits && retry.is_none());
-        put(&mut self.full, file.has_to_be_synced());
-        let before = std::mem::replace(&mut file.listed, Listed { retry, deadline });
-        for (list, before, after) in [
-            (&mut self.retries, before.retry, retry),
-            (&mut self.unsynced, before.deadline, deadline),
-        ] {
-            before.map(|before| list.remove(&(before, number)));
-            list.extend(after.map(|after| (after, number)));
-        }
-        let used = std::mem::replace(&mut file.used, self.round);
-        self.open.remove(&(used, number));
-        if file.open.is_some() {
-            self.open.insert((self.round, number));
-        }
-        let has_file = file.bytes > 0 || waits;
-        self.count_host(number, has_file);
-        self.follow_due(number);
-        self.hold_back(number);
-    }
-
-    /// May this host have a file? Those that have one may, also when they
-    /// had it before the daemon started.
-    fn admit_host(&mut self, number: usize, section: &Section) -> bool {
-        let Some(file) = self.files.get(number) else { return false };
-        if file.is_counted || !file.facility.file_per_host {
-            return true;
-        }
-        let has_room = self.hosts.has_room(&owner_of(&section.facility));
-        if has_room {
-            self.count_host(number, true);
-        }
-        has_room
-    }
-
-    /// Counts a host once as long as it has a file.
-    fn count_host(&mut self, number: usize, has_file: bool) {
-        let Some(file) = self.files.get_mut(number) else { return };
-        if !file.facility.file_per_host || file.is_counted == has_file {
-            return;
-        }
-        file.is_counted = has_file;
-        let owner = owner_of(&file.facility);
-        match has_file {
-            true => self.hosts.add(&owner),
-            false => self.hosts.remove(&owner),
-        }
-    }
-
-    /// Asks when a file is due that has got a new beginning.
-    fn follow_due(&mut self, number: usize) {
-        let Some(file) = self.files.get_mut(number) else { return };
-        if let Some(since) = file.since.take() {
-            file.due = self.due.next_after(&file.facility.rotate, since);
-            self.due.set(number, file.due);
-        } else if file.bytes == 0 {
-            self.due.set(number, None);
-        }
-    }
-
-    /// The number of a file; a new one when it has none.
-    fn number(&mut self, folder: &str, live: &str, owner: &Arc<Facility>) -> usize {
-        let path = format!("{folder}/{live}").into_boxed_str();
-        if let Some(&number) = self.numbers.get(&path) {
-            return number;
-        }
-        let file = LogFile::new(folder, live, Arc::clone(owner));
-        let number = match self.free.pop() {
-            Some(number) => {
-                if let Some(place) = self.files.get_mut(number) {
-                    *place = file;
-                }
-                number
-            }
-            None => {
-                self.files.push(file);
-                self.files.len() - 1
-            }
-        };
-        self.numbers.insert(path, number);
-        number
-    }
-
-    /// A file that is not there any more needs no number.
-    fn forget_if_gone(&mut self, number: usize) {
-        let Some(file) = self.files.get(number).filter(|file| file.is_gone()) else { return };
-        if file.unsynced_since.is_none() {
-            self.numbers.remove(format!("{}/{}", file.folder, file.live).as_str());
-            self.due.set(number, None);
-            self.free.push(number);
-        }
     }
 }
