@@ -470,7 +470,7 @@ fn a_new_secret_ends_sessions_of_the_old_one_at_once_and_no_message_is_lost_with
 #[test]
 fn a_reload_that_demands_tls_sends_silent_plain_sessions_away() {
     let facilities = |more: &str| format!("[app]\nrotate = daily\nbackup_count = 9\n{more}");
-    let daemon = Scenario::new().facilities(&facilities("")).start();
+    let daemon = Scenario::new().tls(&Authority::new()).facilities(&facilities("")).start();
     let mut session = greet(daemon.tcp(), &Who::new(1, "app")).unwrap();
     daemon.site().set_facilities(&facilities("require = tls\n"));
     daemon.reload();

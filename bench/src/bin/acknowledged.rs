@@ -1,7 +1,9 @@
 //! Measures the second protocol: messages a second from one connection into one
 //! file, until the last of them is acknowledged, which is after the sync; and
 //! the first protocol beside it in the same run, in pairs. Frames are made
-//! before the clock starts. Then how long a single message takes, sent alone.
+//! before the clock starts. In turn with them, the limit of the machine: the
+//! same lines appended to a file and synced, by a program that does nothing
+//! else. Then how long a single message takes, sent alone.
 //! v1's clock stops when the last line is in the file, synced or not: it has
 //! no way to ask for more.
 
@@ -13,8 +15,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
 use loghog_bench::session::{self, Link, Listener, Sender};
-use loghog_bench::{SECRET, Scratch, bodies, frames_of, median, send_blocks};
+use loghog_bench::{HOST, SECRET, Scratch, bodies, frames_of, median, send_blocks};
 use rustls::StreamOwned;
+use tempfile::TempDir;
 use wire::signature::Key;
 use wire::v2::compress::Compression;
 
@@ -79,8 +82,10 @@ fn main() -> Result<()> {
     );
     let texts = bodies(BODIES, arguments.body_bytes);
     for way in &arguments.ways {
-        let mut ratios = Vec::new();
+        let (mut ratios, mut shares) = (Vec::new(), Vec::new());
         for _ in 0..arguments.rounds {
+            let limit = bare(&arguments, &texts)?;
+            println!("{:7} {:8}   {limit:10.0}", name(*way), "bare");
             let v1 = (!arguments.only_v2).then(|| first(*way, &arguments, &texts)).transpose()?;
             let v2 = second(*way, &arguments, &texts)?;
             if let Some(v1) = v1 {
@@ -88,7 +93,9 @@ fn main() -> Result<()> {
                 ratios.push(v2.messages_a_second() / v1.messages_a_second());
             }
             v2.print(*way, "v2");
+            shares.push(v2.messages_a_second() / limit);
         }
+        println!("{:7} v2/bare, median of the rounds: {:.2}", name(*way), median(shares));
         if !ratios.is_empty() {
             println!("{:7} v2/v1, median of the pairs: {:.2}", name(*way), median(ratios));
         }
@@ -180,6 +187,32 @@ fn second(way: Way, arguments: &Arguments, texts: &[String]) -> Result<Figures> 
         memory_kib: daemon.process().memory_peak_kib()?,
         wire_bytes: sender.link.sent_bytes - wire_before,
     })
+}
+
+/// What the machine can do: lines as the daemon writes them, appended and
+/// synced in pieces as large as its rounds can be. Messages a second.
+fn bare(arguments: &Arguments, texts: &[String]) -> Result<f64> {
+    const PIECE_BYTES: usize = 6 << 20;
+    let folder = TempDir::new()?;
+    let line = |text| format!("2026-11-20 12:00:00.123456 - {HOST} - {text}\n").into_bytes();
+    let lines: Vec<Vec<u8>> = texts.iter().map(line).collect();
+    let (mut piece, mut messages) = (Vec::with_capacity(PIECE_BYTES), 0);
+    for line in lines.iter().cycle() {
+        if piece.len() + line.len() > PIECE_BYTES {
+            break;
+        }
+        piece.extend_from_slice(line);
+        messages += 1;
+    }
+    let pieces = arguments.messages.div_ceil(messages);
+    let path = folder.path().join("bare.log");
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let started = Instant::now();
+    for _ in 0..pieces {
+        file.write_all(&piece)?;
+        file.sync_data()?;
+    }
+    Ok((pieces * messages) as f64 / started.elapsed().as_secs_f64())
 }
 
 fn begin(way: Way, daemon: &Scratch) -> Result<(Sender, Listener)> {
