@@ -276,6 +276,9 @@ pub const SESSION_SPARE_BYTES: usize = 1 << 10;
 /// new one is refused.
 pub const CLIENTS_MAX: usize = 100_000;
 
+/// So many of them are chosen at once, in one look at all.
+pub const CLIENTS_TO_GO_MAX: usize = 256;
+
 /// Refusals that are kept for a client until it has heard of them, each of one
 /// reason and one batch. The oldest is forgotten then.
 pub const REFUSALS_MAX: usize = 256;

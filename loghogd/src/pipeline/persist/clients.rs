@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::numbers::{Numbers, Run};
-use crate::limits::REFUSALS_MAX;
+use crate::limits::{CLIENTS_TO_GO_MAX, REFUSALS_MAX};
 
 /// Length of a client's id, in bytes.
 pub const CLIENT_ID_BYTES: usize = 16;
@@ -43,9 +43,17 @@ impl fmt::Debug for Key {
 #[derive(Debug)]
 pub struct Clients {
     clients_max: usize,
-    clients: Mutex<HashMap<Key, Arc<Client>>>,
+    clients: Mutex<Known>,
     /// Messages whose way to the disk has begun and that are not settled.
     under_way: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    clients: HashMap<Key, Arc<Client>>,
+    /// By application of those who need room: who has to go next, and how he
+    /// was when all were looked at, which is too much work for each newcomer.
+    next_to_go: HashMap<Box<str>, VecDeque<(Key, Seen)>>,
 }
 
 /// One client.
@@ -68,9 +76,24 @@ struct State {
     /// The number of the session that may bring more.
     session: u64,
     sessions_open: u64,
-    seen_at: Timestamp,
+    seen: Seen,
     /// What was refused, in the order of the last numbers.
     refusals: VecDeque<Refusal>,
+}
+
+/// When a client was seen last. Ordered by that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    /// It was connected or has gone since somebody last asked for the time, and
+    /// so was seen later than that.
+    since: bool,
+    at: Timestamp,
+}
+
+impl Seen {
+    fn at(at: Timestamp) -> Seen {
+        Seen { since: false, at }
+    }
 }
 
 /// Messages of a client that have no line, and never will: until the client
@@ -138,7 +161,8 @@ impl Clients {
                 (key, Arc::new(client))
             })
             .collect();
-        Clients { clients_max, clients: Mutex::new(clients), under_way }
+        let known = Known { clients, next_to_go: HashMap::new() };
+        Clients { clients_max, clients: Mutex::new(known), under_way }
     }
 
     /// Begins a session. All numbers below `first_held` are settled: the
@@ -161,7 +185,7 @@ impl Clients {
             // It has heard of what it does not hold any more.
             state.refusals.retain(|refusal| refusal.last >= first_held);
             state.taken = state.taken.max(state.settled.last());
-            state.seen_at = now;
+            state.seen = Seen::at(now);
             state.session += 1;
             state.sessions_open += 1;
             state.session
@@ -173,7 +197,7 @@ impl Clients {
     /// Forgets a client that has nothing left and will not come back.
     pub fn forget(&self, session: &Session) {
         let client = &session.client;
-        let mut clients = self.clients();
+        let clients = &mut self.clients().clients;
         let state = client.state();
         let is_done = state.settled.last() == state.taken && state.session == session.number;
         if is_done && clients.get(&client.key).is_some_and(|found| Arc::ptr_eq(found, client)) {
@@ -181,17 +205,21 @@ impl Clients {
         }
     }
 
-    /// What has to be remembered; clients that were not seen since `oldest`
+    /// What has to be remembered now; clients that were not seen since `oldest`
     /// are forgotten.
-    pub(super) fn remembered(&self, oldest: Timestamp) -> Vec<Remembered> {
-        let mut clients = self.clients();
+    pub(super) fn remembered(&self, oldest: Timestamp, now: Timestamp) -> Vec<Remembered> {
+        let Known { clients, next_to_go } = &mut *self.clients();
+        next_to_go.clear();
         clients.retain(|_, client| {
-            let state = client.state();
-            state.sessions_open > 0 || state.seen_at >= oldest
+            let mut state = client.state();
+            if state.sessions_open > 0 || state.seen.since {
+                state.seen = Seen::at(now);
+            }
+            state.seen.at >= oldest
         });
         let remembered = |(key, client): (&Key, &Arc<Client>)| {
             let state = client.state();
-            Remembered { key: key.clone(), settled: state.settled.clone(), seen_at: state.seen_at }
+            Remembered { key: key.clone(), settled: state.settled.clone(), seen_at: state.seen.at }
         };
         clients.iter().map(remembered).collect()
     }
@@ -203,33 +231,76 @@ impl Clients {
 
     /// One that is known, or room for it.
     fn client(&self, key: Key, now: Timestamp) -> Result<Arc<Client>, TooMany> {
-        let mut clients = self.clients();
-        if let Some(client) = clients.get(&key) {
+        let mut known = self.clients();
+        if let Some(client) = known.clients.get(&key) {
             // Or it could be forgotten before its session begins.
-            client.state().seen_at = now;
+            client.state().seen = Seen::at(now);
             return Ok(Arc::clone(client));
         }
-        if clients.len() >= self.clients_max {
-            // Mostly programs that ran once: the one unseen for the longest
-            // time is the least likely to come back.
-            let gone = |(key, client): (&Key, &Arc<Client>)| {
-                let state = client.state();
-                (state.sessions_open == 0).then(|| (state.seen_at, key.clone()))
-            };
-            let oldest = clients.iter().filter_map(gone).min();
-            let Some((_, oldest)) = oldest else {
-                return Err(TooMany { clients: clients.len() });
-            };
-            clients.remove(&oldest);
+        let clients = known.clients.len();
+        if clients >= self.clients_max && !known.make_room(&key.app) {
+            return Err(TooMany { clients });
         }
         let client = Client::new(key.clone(), Numbers::default(), now, &self.under_way);
         let client = Arc::new(client);
-        clients.insert(key, Arc::clone(&client));
+        known.clients.insert(key, Arc::clone(&client));
         Ok(client)
     }
 
-    fn clients(&self) -> MutexGuard<'_, HashMap<Key, Arc<Client>>> {
+    fn clients(&self) -> MutexGuard<'_, Known> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Forgets a client that is not connected, so that there is room for one of
+    /// this application. Mostly they are programs that ran once: the one unseen
+    /// for the longest time is the least likely to come back. Applications that
+    /// anybody may write to must not drive out the clients of others, so one of
+    /// the same goes first. False when all are connected.
+    fn make_room(&mut self, app: &str) -> bool {
+        if self.forget_next(app) {
+            return true;
+        }
+        let mut gone: Vec<(Key, Seen)> = self.gone(|key| &*key.app == app);
+        if gone.is_empty() {
+            gone = self.gone(|_| true);
+        }
+        self.next_to_go.insert(app.into(), gone.into());
+        self.forget_next(app)
+    }
+
+    fn forget_next(&mut self, app: &str) -> bool {
+        let Some(next) = self.next_to_go.get_mut(app) else { return false };
+        while let Some((key, seen)) = next.pop_front() {
+            let as_it_was = |client: &Arc<Client>| {
+                let state = client.state();
+                state.sessions_open == 0 && state.seen == seen
+            };
+            if self.clients.get(&key).is_some_and(as_it_was) {
+                self.clients.remove(&key);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Those that are not connected and were not seen for the longest time,
+    /// in that order.
+    fn gone(&self, belongs: impl Fn(&Key) -> bool) -> Vec<(Key, Seen)> {
+        let is_gone = |(key, client): (&'_ Key, &'_ Arc<Client>)| {
+            let state = client.state();
+            (state.sessions_open == 0 && belongs(key)).then_some(state.seen)
+        };
+        let all = self.clients.iter();
+        let mut gone: Vec<(Seen, &Key)> =
+            all.filter_map(|found| is_gone(found).map(|seen| (seen, found.0))).collect();
+        if gone.len() > CLIENTS_TO_GO_MAX {
+            gone.select_nth_unstable(CLIENTS_TO_GO_MAX);
+            gone.truncate(CLIENTS_TO_GO_MAX);
+        }
+        gone.sort_unstable();
+        gone.into_iter().map(|(seen, key)| (key.clone(), seen)).collect()
     }
 }
 
@@ -243,7 +314,7 @@ impl Client {
                 taken,
                 session: 0,
                 sessions_open: 0,
-                seen_at,
+                seen: Seen::at(seen_at),
                 refusals: VecDeque::new(),
             }),
             turn: Arc::default(),
@@ -349,7 +420,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.client.state().sessions_open -= 1;
+        let mut state = self.client.state();
+        state.sessions_open -= 1;
+        state.seen.since = true;
     }
 }
 
@@ -499,12 +572,67 @@ mod tests {
         drop(clients.begin(key(2), 1, at(2)).await.unwrap());
         let three = clients.begin(key(3), 1, at(3)).await.unwrap();
         assert_eq!(clients.begin(key(4), 1, at(4)).await.unwrap_err(), TooMany { clients: 2 });
-        let mut known: Vec<Key> = clients.remembered(at(0)).into_iter().map(|r| r.key).collect();
+        let mut known: Vec<Key> =
+            clients.remembered(at(0), at(5)).into_iter().map(|r| r.key).collect();
         known.sort();
         assert_eq!(known, [key(1), key(3)]);
         drop((one, three));
-        // Unseen for too long.
-        assert_eq!(clients.remembered(at(2)).len(), 1);
+        // They have just gone, however long ago they came.
+        assert_eq!(clients.remembered(at(50), at(60)).len(), 2);
+        assert_eq!(clients.remembered(at(60), at(90)).len(), 2);
+        assert!(clients.remembered(at(61), at(91)).is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_connected_for_long_is_remembered_as_seen_now() {
+        let clients = Clients::new(2, Vec::new());
+        let _session = clients.begin(key(1), 1, at(1)).await.unwrap();
+        drop(clients.begin(key(2), 1, at(1)).await.unwrap());
+        assert_eq!(clients.remembered(at(50), at(60)).len(), 2);
+        let remembered = clients.remembered(at(70), at(80));
+        let times: Vec<Timestamp> = remembered.iter().map(|client| client.seen_at).collect();
+        assert_eq!(times, [at(80)]);
+    }
+
+    #[tokio::test]
+    async fn newcomers_drive_out_clients_of_their_own_application_first() {
+        let of = |app: &str, id| Key { app: app.into(), id: [id; CLIENT_ID_BYTES] };
+        let clients = Clients::new(4, Vec::new());
+        for (id, app) in [(1, "other"), (2, "other"), (3, "open"), (4, "open")] {
+            drop(clients.begin(of(app, id), 1, at(i64::from(id))).await.unwrap());
+        }
+        let known = || {
+            let all = clients.remembered(at(0), at(200));
+            let mut known: Vec<u8> = all.iter().map(|client| client.key.id[0]).collect();
+            known.sort_unstable();
+            known
+        };
+        for id in 5..100 {
+            drop(clients.begin(of("open", id), 1, at(i64::from(id))).await.unwrap());
+        }
+        assert_eq!(known(), [1, 2, 98, 99]);
+        // Where all of them are connected, others have to go.
+        let mut connected = Vec::new();
+        for id in 100..103 {
+            connected.push(clients.begin(of("open", id), 1, at(300)).await.unwrap());
+        }
+        assert_eq!(known(), [2, 100, 101, 102]);
+    }
+
+    #[tokio::test]
+    async fn who_has_come_again_since_all_were_looked_at_does_not_have_to_go() {
+        let clients = Clients::new(3, Vec::new());
+        for id in 1..=3 {
+            drop(clients.begin(key(id), 1, at(i64::from(id))).await.unwrap());
+        }
+        let newcomer = |id| Key { app: "new".into(), id: [id; CLIENT_ID_BYTES] };
+        let _one = clients.begin(newcomer(10), 1, at(10)).await.unwrap();
+        drop(clients.begin(key(2), 1, at(11)).await.unwrap());
+        let _other = clients.begin(newcomer(11), 1, at(12)).await.unwrap();
+        let known = clients.remembered(at(0), at(12)).into_iter().map(|client| client.key.id[0]);
+        let mut known: Vec<u8> = known.collect();
+        known.sort_unstable();
+        assert_eq!(known, [2, 10, 11]);
     }
 
     #[tokio::test]
@@ -513,10 +641,10 @@ mod tests {
         let session = clients.begin(key(1), 1, at(1)).await.unwrap();
         drop(session.take(1).await.unwrap());
         clients.forget(&session);
-        assert_eq!(clients.remembered(at(0)).len(), 1);
+        assert_eq!(clients.remembered(at(0), at(5)).len(), 1);
         session.client.settle(&[(1, 1)]);
         clients.forget(&session);
-        assert!(clients.remembered(at(0)).is_empty());
+        assert!(clients.remembered(at(0), at(5)).is_empty());
     }
 
     #[test]

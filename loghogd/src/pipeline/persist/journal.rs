@@ -17,6 +17,8 @@
 
 mod record;
 mod recover;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -215,7 +217,7 @@ impl Journal {
         let (part, name) = (record::PART, record::snapshot_name(next));
         self.disk.remove(FOLDER, part)?;
         self.buffer.clear();
-        let remembered = self.clients.remembered(oldest);
+        let remembered = self.clients.remembered(oldest, now);
         let count = remembered.len() as u64;
         for client in remembered {
             Entry::Client(client).write(&mut self.buffer)?;

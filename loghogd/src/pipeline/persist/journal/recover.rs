@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use flate2::Crc;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::{error, info, warn};
 
 use super::FOLDER;
@@ -88,10 +88,15 @@ pub(in crate::pipeline) fn recover(disk: &dyn Disk, now: Timestamp) -> io::Resul
             regions.settled.extend(ours);
         }
     }
+    // Nobody could come while nobody was there.
+    let absence = absence(disk, &names, now);
+    for (_, seen_at) in clients.values_mut() {
+        *seen_at = seen_at.saturating_add(absence).unwrap_or(now).min(now);
+    }
     for Ours { key, runs } in regions.settled {
-        let fresh = || (Numbers::default(), now);
-        let (settled, _): &mut (Numbers, Timestamp) = clients.entry(key).or_insert_with(fresh);
+        let (settled, seen_at) = clients.entry(key).or_default();
         runs.into_iter().for_each(|run| settled.add(run));
+        *seen_at = now;
     }
     let remembered = clients.into_iter();
     let remembered =
@@ -100,6 +105,16 @@ pub(in crate::pipeline) fn recover(disk: &dyn Disk, now: Timestamp) -> io::Resul
     // A journal may end in the middle of an entry.
     let is_stale = !journals.is_empty() || base != number;
     Ok(Recovered { remembered, number, is_stale })
+}
+
+/// How long ago the process before has written here for the last time.
+fn absence(disk: &dyn Disk, names: &[String], now: Timestamp) -> SignedDuration {
+    let is_ours = |name: &&String| {
+        number_of(name, "clients").is_some() || number_of(name, "journal").is_some()
+    };
+    let modified = |name: &String| Some(disk.facts(FOLDER, name).ok()??.modified);
+    let last = names.iter().filter(is_ours).filter_map(modified).max();
+    last.map_or(SignedDuration::ZERO, |last| now.duration_since(last)).max(SignedDuration::ZERO)
 }
 
 type Clients = BTreeMap<Key, (Numbers, Timestamp)>;
