@@ -178,17 +178,21 @@ class LoghogHandler(logging.Handler):
         # The parent's socket, where a fork was noticed before the hook ran.
         self._inherited: Optional[int] = None
         self._pid = os.getpid()
+        # The same; None between close() and the next message.
+        self._open_in: Optional[int] = self._pid
+        # What the clients before the last close() had counted.
+        self._before: dict[str, int] = {}
         # Only now: logging flushes at the end whatever has passed this.
         super().__init__()
-        _handlers.add(self)
+        _remember(self)
         _end_like_a_child_of_multiprocessing()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             # Hooks of other modules may log in a child before ours has run, and
             # not every fork runs hooks. The record knows its process already.
-            if record.process != self._pid:
-                self._notice_fork()
+            if record.process != self._open_in:
+                self._look_around()
             if self._fields is None:
                 self._send(record.name, record.created, record.msecs, self.format(record))
             else:
@@ -214,12 +218,16 @@ class LoghogHandler(logging.Handler):
         protocol 2 until the server has it safe on its disk. False when that
         takes longer than `timeout` seconds."""
         limit = self.flush_timeout if timeout is None else timeout
+        self._notice_fork()
         return self._flush(limit, limit)
 
     def close(self) -> None:
         """Flushes and disconnects, within flush_timeout; a server that cannot be
         reached gets a second. What is left stays in the spool for the next
-        program; without one it is lost and counted, as is what comes later."""
+        program; without one it is lost and counted. The next message opens the
+        handler again, until the program ends: dictConfig() closes handlers that
+        loggers still have."""
+        self._notice_fork()
         # logging.shutdown() flushes before it closes: no need to wait twice.
         just_gave_up = time.monotonic() - self._gave_up < _UNREACHABLE_SECONDS
         limit = 0.0 if just_gave_up else self.flush_timeout
@@ -229,14 +237,16 @@ class LoghogHandler(logging.Handler):
                 goodbye = _GOODBYE_SECONDS
         finally:
             self._client.close(goodbye)
-            _handlers.discard(self)
+            self._open_in = None
+            _handlers.pop(id(self), None)
             super().close()
             if self.print_debug:
                 self._print_failures()
 
     def stats(self) -> Stats:
         """What became of the messages so far."""
-        stats = self._client.stats()
+        self._notice_fork()
+        stats = self._counted()
         stats["enqueued"] += self._unformattable
         stats["dropped_unformattable"] = self._unformattable
         return cast(Stats, stats)
@@ -275,18 +285,48 @@ class LoghogHandler(logging.Handler):
         for failure in self._client.take_failures():
             _print(failure)
 
+    def _look_around(self) -> None:
+        """A record is not of the process that this handler is open in. It may
+        just come from another one, through a queue."""
+        self._notice_fork()
+        if self._open_in is None and _ending is None:
+            self._open_again()
+
+    def _open_again(self) -> None:
+        before = self._counted()
+        left = before.pop("queued")
+        if self._has_spool:
+            # The spool's now, like what an earlier program has left there.
+            before["enqueued"] -= left
+        else:
+            # Its thread is just giving them up.
+            before["dropped_closed"] += left
+        del before["spool_bytes"], before["last_failure"]
+        self._before = before
+        self._renew()
+
+    def _counted(self) -> dict[str, Any]:
+        stats = self._client.stats()
+        for name, count in self._before.items():
+            stats[name] += count
+        return stats
+
     def _notice_fork(self) -> None:
-        # The record may just come from another process, through a queue.
         if os.getpid() != self._pid:
             self._inherited = self._begin_in_child()
 
     def _begin_in_child(self) -> Optional[int]:
-        """A new client for a child; returns the parent's socket. The old one is
-        left alone: its lock may be held by a thread that is not here."""
+        """For a child; returns the parent's socket. The old client is left
+        alone: its lock may be held by a thread that is not here."""
+        self._unformattable = 0
+        self._before = {}
+        return self._renew()
+
+    def _renew(self) -> Optional[int]:
         self._client, inherited = self._client.inherited()
         self._send = self._client.send
-        self._unformattable = 0
-        self._pid = os.getpid()
+        self._pid = self._open_in = os.getpid()
+        _remember(self)
         return inherited
 
 
@@ -391,9 +431,20 @@ def _print(failure: str) -> None:
         pass
 
 
-# The handlers that are in use; those of a child are renewed after a fork, and
-# all are flushed together at the end.
-_handlers: weakref.WeakSet[LoghogHandler] = weakref.WeakSet()
+# The handlers that are open; those of a child are renewed after a fork, and all
+# are flushed together at the end. No WeakSet: list() takes the values of a dict
+# in one step, whatever other threads do meanwhile, also without the GIL.
+_handlers: dict[int, weakref.ref[LoghogHandler]] = {}
+
+
+def _remember(handler: LoghogHandler) -> None:
+    key, forget = id(handler), _handlers.pop
+    _handlers[key] = weakref.ref(handler, lambda _: forget(key, None))
+
+
+def _open_handlers() -> list[LoghogHandler]:
+    maybe = [reference() for reference in list(_handlers.values())]
+    return [handler for handler in maybe if handler is not None]
 
 
 class _Ending:
@@ -424,7 +475,7 @@ def _flush_at_exit() -> None:
     global _ending
     _ending = ending = _Ending()
     try:
-        for handler in list(_handlers):
+        for handler in _open_handlers():
             handler.flush()
     except BaseException:
         # Ctrl-C: whoever waits for the end has waited enough.
@@ -435,7 +486,7 @@ def _flush_at_exit() -> None:
 def _begin_in_child() -> None:
     global _ending
     _ending = None
-    for handler in list(_handlers):
+    for handler in _open_handlers():
         if handler._pid == os.getpid():
             # It has noticed by itself, and may be connected already.
             inherited, handler._inherited = handler._inherited, None
