@@ -115,8 +115,8 @@ class LoghogHandler(logging.Handler):
         1: no acknowledgements; every server understands it. 2: messages are
         kept until the server has them safe on its disk, and carry level,
         thread, process, exception and fields. 'auto': 2, or 1 for a server that
-        knows nothing else. Unless given, it is 'auto' with `spool_dir`, `hosts`
-        or `fields`, and 1 without.
+        knows nothing else. Unless given, it is 'auto' with `spool_dir`, `hosts`,
+        `fields` or `level_field`, and 1 without.
     spool_dir
         A folder that keeps messages until the server has acknowledged them.
         They outlast the program; the next one of this app_name with the same
@@ -129,7 +129,11 @@ class LoghogHandler(logging.Handler):
     fields
         What each message carries in protocol 2 besides what `extra` says: a
         dict, or a callable without arguments that returns one, asked with each
-        message in the thread that logs (for contextvars).
+        message in the thread that logs. A contextvars.ContextVar as a value of
+        the dict stands for what it holds there; nothing while it is not set.
+    level_field
+        A field that has the level's name, such as 'severity': the name as
+        logging knows it, also of a program's own levels.
     """
 
     flush_timeout: float = _FLUSH_SECONDS
@@ -153,12 +157,19 @@ class LoghogHandler(logging.Handler):
         spool_bytes: Optional[int] = None,
         hosts: Optional[Sequence[str]] = None,
         fields: Optional[FieldSource] = None,
+        level_field: Optional[str] = None,
     ) -> None:
         self.print_debug = print_debug
         self._unformattable = 0
         self._gave_up = float("-inf")
-        spoken = _checked_protocol(protocol, stream, hosts, spool_dir, fields)
-        self._fields = None if spoken == "1" else Fields(fields)
+        # An empty path or name asks for nothing, as an unset variable gives it.
+        richer = {
+            "spool_dir": spool_dir or None,
+            "fields": fields,
+            "level_field": level_field or None,
+        }
+        spoken = _checked_protocol(protocol, stream, hosts, richer)
+        self._fields = None if spoken == "1" else Fields(fields, level_field)
         self._has_spool = bool(spool_dir)
         self._client = Client(
             _checked_name(app_name),
@@ -359,16 +370,15 @@ def _checked_protocol(
     protocol: Optional[Protocol],
     stream: bool,
     hosts: Optional[Sequence[str]],
-    spool_dir: Optional[_Path],
-    fields: Optional[FieldSource],
+    richer: Mapping[str, object],
 ) -> str:
     """'1', '2' or 'auto'."""
     if protocol not in (None, 1, 2, "auto"):
         raise ValueError(f"protocol is {protocol!r}: it takes 1, 2 or 'auto'")
     if protocol is None:
-        wants_more = spool_dir or fields is not None or (hosts and stream)
-        protocol = "auto" if wants_more else 1
-    for name, value in (("spool_dir", spool_dir), ("fields", fields)):
+        wants_more = any(value is not None for value in richer.values())
+        protocol = "auto" if wants_more or (hosts and stream) else 1
+    for name, value in richer.items():
         if value and protocol == 1:
             raise ValueError(f"{name} needs protocol 2: say protocol='auto' or 2")
         if value and not stream:
