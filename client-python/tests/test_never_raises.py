@@ -1,6 +1,7 @@
 """Whatever is logged, the program goes on and the next message arrives."""
 
 import logging
+import signal
 
 import pytest
 from harness import Server, Unprintable, eventually, signature
@@ -115,6 +116,55 @@ def test_stdout_may_be_gone(nobody, logger_for, monkeypatch, protocol):
     logger.info("hello")
     eventually("an attempt failed", lambda: handler.stats()["failures"] >= 1)
     logger.info("hello")
+
+
+def test_stdout_may_lead_back_to_the_same_logger(place, monkeypatch):
+    logger = place.logger(print_debug=True)
+
+    class Logging:
+        def write(self, text):
+            if text.strip():
+                logger.info(text)
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr("sys.stdout", Logging())
+    logger.info("%d", "text")
+    logger.info("next")
+    complaint, following = place.bodies(2)
+    assert complaint.startswith("loghog: a message of 'web' cannot be sent")
+    assert following == "next"
+
+
+def test_a_signal_may_log_in_the_middle_of_logging(place):
+    logger = place.logger(max_buffer_size=100_000)
+    signals = 0
+
+    class Value:
+        def __str__(self):
+            # Where a signal's function may run.
+            return "value"
+
+    def log_too(*_):
+        nonlocal signals
+        logger.info("signal %s", Value(), extra={"value": Value()})
+        signals += 1
+
+    before = signal.signal(signal.SIGALRM, log_too)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        logged = 0
+        while signals < 100:
+            logger.info("plain %s", Value(), extra={"value": Value()})
+            logged += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    logger.info("last")
+    texts = place.bodies(logged + signals + 1)
+    assert texts.count("plain value") == logged
+    assert texts.count("signal value") == signals
 
 
 def test_an_error_that_cannot_be_printed_does_no_harm(place, capfd):
