@@ -14,9 +14,23 @@ import socket
 import sys
 import time
 import weakref
-from typing import Any, Final, Literal, Mapping, Optional, Sequence, TypedDict, Union, cast
+from typing import Any, Final, Mapping, Optional, Sequence, TypedDict, Union, cast
 
 from ._loghog import Client
+from .arguments import (
+    Compression,
+    Path,
+    Protocol,
+    SslInfo,
+    checked_compression,
+    checked_hosts,
+    checked_name,
+    checked_port,
+    checked_protocol,
+    checked_size,
+    checked_ssl,
+    transport,
+)
 from .fields import Fields, FieldSource
 
 # How long flush() waits, close(), and the end of the program altogether.
@@ -29,24 +43,6 @@ _UNREACHABLE_SECONDS: Final = 1.0
 # How long close() waits for the connection to end once all has been written,
 # or for the rest to get into the spool.
 _GOODBYE_SECONDS: Final = 0.5
-
-_PORT_MAX: Final = 65_535
-
-_Path = Union[str, "os.PathLike[str]"]
-Protocol = Literal["auto", 1, 2]
-Compression = Union[bool, Literal["zlib", "zstd"]]
-
-
-class _SslFiles(TypedDict):
-    pemfile: _Path
-    cacert: _Path
-
-
-class SslInfo(_SslFiles, total=False):
-    """What `ssl_info` holds: two files, and how the server's name is checked."""
-
-    check_hostname: bool
-    server_hostname: str
 
 
 class Stats(TypedDict):
@@ -115,8 +111,8 @@ class LoghogHandler(logging.Handler):
         1: no acknowledgements; every server understands it. 2: messages are
         kept until the server has them safe on its disk, and carry level,
         thread, process, exception and fields. 'auto': 2, or 1 for a server that
-        knows nothing else. Unless given, it is 'auto' with `spool_dir`, `hosts`
-        or `fields`, and 1 without.
+        knows nothing else. Unless given, it is 'auto' with `spool_dir`, `hosts`,
+        `fields` or `level_field`, and 1 without.
     spool_dir
         A folder that keeps messages until the server has acknowledged them.
         They outlast the program; the next one of this app_name with the same
@@ -129,7 +125,11 @@ class LoghogHandler(logging.Handler):
     fields
         What each message carries in protocol 2 besides what `extra` says: a
         dict, or a callable without arguments that returns one, asked with each
-        message in the thread that logs (for contextvars).
+        message in the thread that logs. A contextvars.ContextVar as a value of
+        the dict stands for what it holds there; nothing while it is not set.
+    level_field
+        A field that has the level's name, such as 'severity': the name as
+        logging knows it, also of a program's own levels.
     """
 
     flush_timeout: float = _FLUSH_SECONDS
@@ -149,46 +149,57 @@ class LoghogHandler(logging.Handler):
         print_debug: bool = False,
         *,
         protocol: Optional[Protocol] = None,
-        spool_dir: Optional[_Path] = None,
+        spool_dir: Optional[Path] = None,
         spool_bytes: Optional[int] = None,
         hosts: Optional[Sequence[str]] = None,
         fields: Optional[FieldSource] = None,
+        level_field: Optional[str] = None,
     ) -> None:
         self.print_debug = print_debug
         self._unformattable = 0
         self._gave_up = float("-inf")
-        spoken = _checked_protocol(protocol, stream, hosts, spool_dir, fields)
-        self._fields = None if spoken == "1" else Fields(fields)
+        # An empty path or name asks for nothing, as an unset variable gives it.
+        richer = {
+            "spool_dir": spool_dir or None,
+            "fields": fields,
+            "level_field": level_field or None,
+        }
+        spoken = checked_protocol(protocol, stream, hosts, richer)
+        self._fields = None if spoken == "1" else Fields(fields, level_field)
         self._has_spool = bool(spool_dir)
         self._client = Client(
-            _checked_name(app_name),
-            _checked_hosts(host, hosts),
-            _checked_port(port),
-            transport=_transport(stream, ssl_info),
+            checked_name(app_name),
+            checked_hosts(host, hosts),
+            checked_port(port),
+            transport=transport(stream, ssl_info),
             protocol=spoken,
             secret=secret.encode() if isinstance(secret, str) else secret,
-            compression=_checked_compression(compression),
+            compression=checked_compression(compression),
             hostname=hostname or socket.gethostname(),
-            max_buffer_size=_checked_size("max_buffer_size", max_buffer_size),
+            max_buffer_size=checked_size("max_buffer_size", max_buffer_size),
             spool_dir=spool_dir or None,
-            spool_bytes=None if spool_bytes is None else _checked_size("spool_bytes", spool_bytes),
-            **_checked_ssl(ssl_info),
+            spool_bytes=None if spool_bytes is None else checked_size("spool_bytes", spool_bytes),
+            **checked_ssl(ssl_info),
         )
         self._send = self._client.send
         # The parent's socket, where a fork was noticed before the hook ran.
         self._inherited: Optional[int] = None
         self._pid = os.getpid()
+        # The same; None between close() and the next message.
+        self._open_in: Optional[int] = self._pid
+        # What the clients before the last close() had counted.
+        self._before: dict[str, int] = {}
         # Only now: logging flushes at the end whatever has passed this.
         super().__init__()
-        _handlers.add(self)
+        _remember(self)
         _end_like_a_child_of_multiprocessing()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             # Hooks of other modules may log in a child before ours has run, and
             # not every fork runs hooks. The record knows its process already.
-            if record.process != self._pid:
-                self._notice_fork()
+            if record.process != self._open_in:
+                self._look_around()
             if self._fields is None:
                 self._send(record.name, record.created, record.msecs, self.format(record))
             else:
@@ -214,12 +225,16 @@ class LoghogHandler(logging.Handler):
         protocol 2 until the server has it safe on its disk. False when that
         takes longer than `timeout` seconds."""
         limit = self.flush_timeout if timeout is None else timeout
+        self._notice_fork()
         return self._flush(limit, limit)
 
     def close(self) -> None:
         """Flushes and disconnects, within flush_timeout; a server that cannot be
         reached gets a second. What is left stays in the spool for the next
-        program; without one it is lost and counted, as is what comes later."""
+        program; without one it is lost and counted. The next message opens the
+        handler again, until the program ends: dictConfig() closes handlers that
+        loggers still have."""
+        self._notice_fork()
         # logging.shutdown() flushes before it closes: no need to wait twice.
         just_gave_up = time.monotonic() - self._gave_up < _UNREACHABLE_SECONDS
         limit = 0.0 if just_gave_up else self.flush_timeout
@@ -229,14 +244,16 @@ class LoghogHandler(logging.Handler):
                 goodbye = _GOODBYE_SECONDS
         finally:
             self._client.close(goodbye)
-            _handlers.discard(self)
+            self._open_in = None
+            _handlers.pop(id(self), None)
             super().close()
             if self.print_debug:
                 self._print_failures()
 
     def stats(self) -> Stats:
         """What became of the messages so far."""
-        stats = self._client.stats()
+        self._notice_fork()
+        stats = self._counted()
         stats["enqueued"] += self._unformattable
         stats["dropped_unformattable"] = self._unformattable
         return cast(Stats, stats)
@@ -275,112 +292,49 @@ class LoghogHandler(logging.Handler):
         for failure in self._client.take_failures():
             _print(failure)
 
+    def _look_around(self) -> None:
+        """A record is not of the process that this handler is open in. It may
+        just come from another one, through a queue."""
+        self._notice_fork()
+        if self._open_in is None and _ending is None:
+            self._open_again()
+
+    def _open_again(self) -> None:
+        before = self._counted()
+        left = before.pop("queued")
+        if self._has_spool:
+            # The spool's now, like what an earlier program has left there.
+            before["enqueued"] -= left
+        else:
+            # Its thread is just giving them up.
+            before["dropped_closed"] += left
+        del before["spool_bytes"], before["last_failure"]
+        self._before = before
+        self._renew()
+
+    def _counted(self) -> dict[str, Any]:
+        stats = self._client.stats()
+        for name, count in self._before.items():
+            stats[name] += count
+        return stats
+
     def _notice_fork(self) -> None:
-        # The record may just come from another process, through a queue.
         if os.getpid() != self._pid:
             self._inherited = self._begin_in_child()
 
     def _begin_in_child(self) -> Optional[int]:
-        """A new client for a child; returns the parent's socket. The old one is
-        left alone: its lock may be held by a thread that is not here."""
+        """For a child; returns the parent's socket. The old client is left
+        alone: its lock may be held by a thread that is not here."""
+        self._unformattable = 0
+        self._before = {}
+        return self._renew()
+
+    def _renew(self) -> Optional[int]:
         self._client, inherited = self._client.inherited()
         self._send = self._client.send
-        self._unformattable = 0
-        self._pid = os.getpid()
+        self._pid = self._open_in = os.getpid()
+        _remember(self)
         return inherited
-
-
-def _checked_name(app_name: str) -> str:
-    if not isinstance(app_name, str):
-        raise TypeError(f"app_name must be a str, not {type(app_name).__name__}")
-    return app_name
-
-
-def _checked_host(host: str) -> str:
-    if not isinstance(host, str):
-        raise TypeError(f"host must be a str, not {type(host).__name__}")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if bare.count(":") == 1:
-        raise ValueError(f"host is {host!r}: give the port as an argument of its own")
-    return f"[{bare}]" if ":" in bare else bare
-
-
-def _checked_hosts(host: str, hosts: Optional[Sequence[str]]) -> list[str]:
-    if not hosts:
-        return [_checked_host(host)]
-    if isinstance(hosts, (str, bytes)) or not all(isinstance(each, str) for each in hosts):
-        raise TypeError(f"hosts is {hosts!r}: it must be a list of str")
-    if host not in ("localhost", *hosts):
-        raise ValueError(f"host is {host!r} and not in hosts: give hosts alone")
-    return list(hosts)
-
-
-def _checked_protocol(
-    protocol: Optional[Protocol],
-    stream: bool,
-    hosts: Optional[Sequence[str]],
-    spool_dir: Optional[_Path],
-    fields: Optional[FieldSource],
-) -> str:
-    """'1', '2' or 'auto'."""
-    if protocol not in (None, 1, 2, "auto"):
-        raise ValueError(f"protocol is {protocol!r}: it takes 1, 2 or 'auto'")
-    if protocol is None:
-        wants_more = spool_dir or fields is not None or (hosts and stream)
-        protocol = "auto" if wants_more else 1
-    for name, value in (("spool_dir", spool_dir), ("fields", fields)):
-        if value and protocol == 1:
-            raise ValueError(f"{name} needs protocol 2: say protocol='auto' or 2")
-        if value and not stream:
-            raise ValueError(f"{name} needs stream=True: UDP has no protocol 2")
-    return str(protocol)
-
-
-def _checked_compression(compression: Compression) -> str:
-    if isinstance(compression, str):
-        if compression not in ("zlib", "zstd"):
-            raise ValueError(f"compression is {compression!r}: it takes True, 'zlib' or 'zstd'")
-        return compression
-    return "zlib" if compression else "none"
-
-
-def _checked_port(port: int) -> int:
-    number = int(port)
-    if not 0 < number <= _PORT_MAX:
-        raise ValueError(f"port is {port!r}: it must be from 1 to {_PORT_MAX}")
-    return number
-
-
-def _checked_size(name: str, given: int) -> int:
-    size = int(given)
-    if size < 1:
-        raise ValueError(f"{name} is {given!r}: it must be at least 1")
-    # No machine holds more; the number only has to fit.
-    return min(size, 1 << 40)
-
-
-def _transport(stream: bool, ssl_info: Optional[Mapping[str, Any]]) -> str:
-    if not ssl_info:
-        return "tcp" if stream else "udp"
-    if not stream:
-        raise ValueError("ssl_info needs stream=True: UDP cannot be encrypted")
-    return "tls"
-
-
-def _checked_ssl(ssl_info: Optional[Mapping[str, Any]]) -> dict[str, Any]:
-    if not ssl_info:
-        return {}
-    allowed = SslInfo.__required_keys__ | SslInfo.__optional_keys__
-    unknown = set(ssl_info) - allowed
-    if unknown:
-        raise ValueError(f"ssl_info has {sorted(unknown)}: it takes {sorted(allowed)}")
-    missing = [key for key in _SslFiles.__required_keys__ if not ssl_info.get(key)]
-    if missing:
-        raise ValueError(f"ssl_info has no {sorted(missing)}: TLS needs both files")
-    # One by one: dictConfig resolves cfg:// and ext:// when a key is asked for.
-    checked = {key: ssl_info[key] for key in ssl_info}
-    checked["check_hostname"] = bool(ssl_info.get("check_hostname", True))
-    return checked
 
 
 def _print(failure: str) -> None:
@@ -391,9 +345,20 @@ def _print(failure: str) -> None:
         pass
 
 
-# The handlers that are in use; those of a child are renewed after a fork, and
-# all are flushed together at the end.
-_handlers: weakref.WeakSet[LoghogHandler] = weakref.WeakSet()
+# The handlers that are open; those of a child are renewed after a fork, and all
+# are flushed together at the end. No WeakSet: list() takes the values of a dict
+# in one step, whatever other threads do meanwhile, also without the GIL.
+_handlers: dict[int, weakref.ref[LoghogHandler]] = {}
+
+
+def _remember(handler: LoghogHandler) -> None:
+    key, forget = id(handler), _handlers.pop
+    _handlers[key] = weakref.ref(handler, lambda _: forget(key, None))
+
+
+def _open_handlers() -> list[LoghogHandler]:
+    maybe = [reference() for reference in list(_handlers.values())]
+    return [handler for handler in maybe if handler is not None]
 
 
 class _Ending:
@@ -424,7 +389,7 @@ def _flush_at_exit() -> None:
     global _ending
     _ending = ending = _Ending()
     try:
-        for handler in list(_handlers):
+        for handler in _open_handlers():
             handler.flush()
     except BaseException:
         # Ctrl-C: whoever waits for the end has waited enough.
@@ -435,7 +400,7 @@ def _flush_at_exit() -> None:
 def _begin_in_child() -> None:
     global _ending
     _ending = None
-    for handler in list(_handlers):
+    for handler in _open_handlers():
         if handler._pid == os.getpid():
             # It has noticed by itself, and may be connected already.
             inherited, handler._inherited = handler._inherited, None
