@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from typing import Callable, Final, Mapping, Optional, Union
 
 Value = Union[None, bool, int, float, str, bytes]
@@ -33,7 +34,7 @@ class Fields:
     def __init__(self, source: Optional[FieldSource]) -> None:
         self._ask: Optional[Callable[[], Mapping[str, object]]] = None
         self._constant: dict[str, Value] = {}
-        self._is_asking = False
+        self._asking = threading.local()
         if source is None:
             return
         if callable(source):
@@ -42,6 +43,11 @@ class Fields:
             self._constant = {key: as_value(source[key]) for key in source}
         else:
             raise TypeError(f"fields must be a dict or a callable, not {type(source).__name__}")
+
+    @property
+    def has_own(self) -> bool:
+        """Whether a message gets any that it does not bring along."""
+        return bool(self._constant) or self._ask is not None
 
     def of(self, record: logging.LogRecord) -> dict[str, Value]:
         """Those that hold for all, then those that the callable says now, then
@@ -59,9 +65,9 @@ class Fields:
         self, fields: dict[str, Value], ask: Callable[[], Mapping[str, object]]
     ) -> None:
         # What it logs itself would ask it again, without end.
-        if self._is_asking:
+        if getattr(self._asking, "now", False):
             return
-        self._is_asking = True
+        self._asking.now = True
         try:
             asked = ask()
             for key in asked:
@@ -70,7 +76,7 @@ class Fields:
             # The message counts more than what is known beside it.
             fields["fields_error"] = _shown(error)
         finally:
-            self._is_asking = False
+            self._asking.now = False
 
 
 def as_value(value: object) -> Value:

@@ -16,8 +16,9 @@ import time
 import weakref
 from typing import Any, Final, Literal, Mapping, Optional, Sequence, TypedDict, Union, cast
 
-from ._loghog import Client
+from ._loghog import Client, Template
 from .fields import Fields, FieldSource
+from .formats import template_of
 
 # How long flush() waits, close(), and the end of the program altogether.
 _FLUSH_SECONDS: Final = 5.0
@@ -31,6 +32,9 @@ _UNREACHABLE_SECONDS: Final = 1.0
 _GOODBYE_SECONDS: Final = 0.5
 
 _PORT_MAX: Final = 65_535
+
+# No formatter: None is one.
+_NOTHING: Final = object()
 
 _Path = Union[str, "os.PathLike[str]"]
 Protocol = Literal["auto", 1, 2]
@@ -175,6 +179,16 @@ class LoghogHandler(logging.Handler):
             **_checked_ssl(ssl_info),
         )
         self._send = self._client.send
+        self._log = self._client.log
+        self._fields_of = None if self._fields is None else self._fields.of
+        self._has_own_fields = self._fields is not None and self._fields.has_own
+        # Whether nobody has put something of his own into the way of a record.
+        kind = type(self)
+        self._is_plain = kind.filter is logging.Handler.filter and kind.emit is LoghogHandler.emit
+        self._formats_itself = kind.format is not logging.Handler.format
+        # A formatter, and what the native client can do of its work; both at
+        # once, since another thread may look.
+        self._learned: tuple[object, Optional[Template]] = (_NOTHING, None)
         # The parent's socket, where a fork was noticed before the hook ran.
         self._inherited: Optional[int] = None
         self._pid = os.getpid()
@@ -183,16 +197,26 @@ class LoghogHandler(logging.Handler):
         _handlers.add(self)
         _end_like_a_child_of_multiprocessing()
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        if self._is_plain and not self.filters:
+            # Without the handler's lock: `emit` takes it where there is need.
+            self.emit(record)
+            return True
+        return super().handle(record)
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             # Hooks of other modules may log in a child before ours has run, and
             # not every fork runs hooks. The record knows its process already.
             if record.process != self._pid:
                 self._notice_fork()
-            if self._fields is None:
-                self._send(record.name, record.created, record.msecs, self.format(record))
-            else:
-                self._send_all_of(record, self._fields)
+            formatter, template = self._learned
+            if formatter is not self.formatter:
+                template = self._learn_format()
+            if template is None or not self._log(
+                record, template, self._fields_of, self._has_own_fields
+            ):
+                self._format_and_send(record)
             if self.print_debug:
                 self._print_failures()
         except Exception:
@@ -201,7 +225,9 @@ class LoghogHandler(logging.Handler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Counts a message that could not be formatted; says so when
         print_debug is set. Never raises."""
+        self.acquire()
         self._unformattable += 1
+        self.release()
         if self.print_debug:
             try:
                 _print(f"a message of {record.name!r} cannot be sent: {sys.exc_info()[1]!r}")
@@ -241,9 +267,23 @@ class LoghogHandler(logging.Handler):
         stats["dropped_unformattable"] = self._unformattable
         return cast(Stats, stats)
 
-    def _send_all_of(self, record: logging.LogRecord, fields: Fields) -> None:
-        # First: formatting makes exc_text.
-        body = self.format(record)
+    def _learn_format(self) -> Optional[Template]:
+        formatter = self.formatter
+        template = None if self._formats_itself else template_of(formatter)
+        self._learned = (formatter, template)
+        return template
+
+    def _format_and_send(self, record: logging.LogRecord) -> None:
+        # Formatters may count on it that they are called one at a time.
+        self.acquire()
+        try:
+            # First: formatting makes exc_text.
+            body = self.format(record)
+        finally:
+            self.release()
+        if self._fields is None:
+            self._send(record.name, record.created, record.msecs, body)
+            return
         self._client.send_record(
             record.name,
             record.created,
@@ -252,7 +292,7 @@ class LoghogHandler(logging.Handler):
             record.process,
             body,
             record.exc_text or None,
-            fields.of(record),
+            self._fields.of(record),
         )
 
     def _flush(self, limit: float, unreachable_limit: float) -> bool:
@@ -276,15 +316,20 @@ class LoghogHandler(logging.Handler):
             _print(failure)
 
     def _notice_fork(self) -> None:
-        # The record may just come from another process, through a queue.
-        if os.getpid() != self._pid:
-            self._inherited = self._begin_in_child()
+        self.acquire()
+        try:
+            # The record may just come from another process, through a queue.
+            if os.getpid() != self._pid:
+                self._inherited = self._begin_in_child()
+        finally:
+            self.release()
 
     def _begin_in_child(self) -> Optional[int]:
         """A new client for a child; returns the parent's socket. The old one is
         left alone: its lock may be held by a thread that is not here."""
         self._client, inherited = self._client.inherited()
         self._send = self._client.send
+        self._log = self._client.log
         self._unformattable = 0
         self._pid = os.getpid()
         return inherited
