@@ -204,6 +204,20 @@ def eventually(what, holds):
         time.sleep(0.002)
 
 
+def flushed(logger):
+    """The counters of a logger's handler, once all that was logged is safe."""
+    (handler,) = logger.handlers
+    assert handler.flush(PATIENCE), handler.stats()
+    return handler.stats()
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
 def program(source, *arguments, timeout=PATIENCE):
     """Runs a Python program and the processes that it forks to their end; its
     source may be indented."""

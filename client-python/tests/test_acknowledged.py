@@ -1,7 +1,6 @@
 """Protocol 2, with the real daemon: what is acknowledged is in its file, once,
 with all that is known of it."""
 
-import contextvars
 import datetime
 import logging
 import os
@@ -13,7 +12,7 @@ import threading
 
 import pytest
 from daemon import Daemon
-from harness import PATIENCE, Server, bodies, eventually, program, run_to_end, succeeded
+from harness import PATIENCE, Server, bodies, eventually, flushed, program, run_to_end, succeeded
 
 from loghog import LoghogHandler
 
@@ -27,19 +26,6 @@ logger = logging.getLogger("web")
 logger.setLevel(logging.INFO)
 logger.addHandler(handler)
 """
-
-
-class Unprintable:
-    def __str__(self):
-        raise RuntimeError("no")
-
-    __repr__ = __str__
-
-
-def flushed(logger):
-    (handler,) = logger.handlers
-    assert handler.flush(PATIENCE), handler.stats()
-    return handler.stats()
 
 
 def test_a_line_has_all_that_the_record_has(daemon, logger_for):
@@ -128,56 +114,6 @@ def test_a_formatter_that_hides_the_exception_is_believed(daemon, logger_for):
     assert line["message"] == "it failed" and "exception" not in line
 
 
-@pytest.mark.parametrize(
-    ("value", "arrives"),
-    [
-        (None, None),
-        (True, True),
-        (-5, -5),
-        (2**63 - 1, 2**63 - 1),
-        (2**63, 2**63),
-        (0.5, 0.5),
-        (float("nan"), "NaN"),
-        ("ünï", "ünï"),
-        ("lone \udc80", "lone \ufffd"),
-        ([1, "ü", None], [1, "ü", None]),
-        ((1, 2), [1, 2]),
-        ({"a": {"b": [True]}}, {"a": {"b": [True]}}),
-        ({"when": datetime.date(2026, 11, 20)}, {"when": "2026-11-20"}),
-        (datetime.date(2026, 11, 20), "2026-11-20"),
-        ([float("nan")], "[nan]"),
-        ({(1, 2): 3}, "{(1, 2): 3}"),
-        (b"bytes", "b'bytes'"),
-        (Unprintable(), "(a value that cannot be shown)"),
-        ([Unprintable()], ["(a value that cannot be shown)"]),
-        ("x" * 100_000, "x" * 65_536),
-        (["x" * 100_000], '["' + "x" * 65_534),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_an_extra_arrives_as_what_it_is_or_as_text(daemon, logger_for, value, arrives):
-    logger = logger_for(daemon, protocol=2)
-    logger.info("hello", extra={"value": value})
-    flushed(logger)
-    (line,) = daemon.lines()
-    assert line["fields"] == {"value": arrives}
-
-
-def test_odd_extras_cost_neither_the_message_nor_the_program(daemon, logger_for):
-    cycle = []
-    cycle.append(cycle)
-    logger = logger_for(daemon, protocol=2)
-    logger.info("cycle", extra={"cycle": cycle, "number": 10**5_000})
-    logger.info("many", extra={f"key {n}": n for n in range(1_000)})
-    logger.info("large", extra={f"key {n}": "x" * 60_000 for n in range(100)})
-    stats = flushed(logger)
-    cycle, many, large = daemon.lines()
-    assert cycle["fields"]["cycle"] == "[[...]]"
-    assert len(many["fields"]) == 256
-    assert len(large["fields"]) == 4
-    assert stats["dropped_unformattable"] == stats["dropped_too_large"] == 0
-
-
 @pytest.mark.parametrize("attribute", ["levelno", "threadName", "process", "exc_text"])
 @pytest.mark.parametrize("value", [None, "text", object(), -5, 10**400])
 def test_a_record_with_anything_in_it_never_raises(daemon, logger_for, attribute, value):
@@ -188,65 +124,6 @@ def test_a_record_with_anything_in_it_never_raises(daemon, logger_for, attribute
     logger.info("next")
     flushed(logger)
     assert daemon.messages()[-1] == "next"
-
-
-def test_constant_fields_are_in_each_message_and_extras_come_first(daemon, logger_for):
-    logger = logger_for(daemon, fields={"version": "1.2", "region": "eu"})
-    logger.info("one")
-    logger.info("two", extra={"region": "us"})
-    flushed(logger)
-    one, two = daemon.lines()
-    assert one["fields"] == {"version": "1.2", "region": "eu"}
-    assert two["fields"] == {"version": "1.2", "region": "us"}
-
-
-def test_fields_may_be_asked_for_with_each_message(daemon, logger_for):
-    request = contextvars.ContextVar("request", default=None)
-    logger = logger_for(daemon, fields=lambda: {"request": request.get()})
-
-    def serve(number):
-        request.set(number)
-        logger.info("%d", number)
-
-    for number in range(3):
-        contextvars.copy_context().run(serve, number)
-    flushed(logger)
-    assert [line["fields"]["request"] for line in daemon.lines()] == [0, 1, 2]
-
-
-def test_what_a_record_factory_adds_is_a_field(daemon):
-    succeeded(
-        program(
-            """
-            import logging, sys
-            plain = logging.getLogRecordFactory()
-            def factory(*arguments, **more):
-                record = plain(*arguments, **more)
-                record.request = 7
-                return record
-            logging.setLogRecordFactory(factory)
-            from loghog import LoghogHandler
-            handler = LoghogHandler("app", "127.0.0.1", int(sys.argv[1]), protocol=2)
-            handler.handle(logging.getLogger("web").makeRecord("web", 20, "", 0, "hello", (), None))
-            """,
-            daemon.port,
-        )
-    )
-    (line,) = daemon.wait_for(1)
-    assert line["fields"] == {"request": 7}
-
-
-def test_a_question_for_fields_that_fails_or_logs_costs_no_message(daemon, logger_for):
-    def ask():
-        logger.info("asked")
-        raise LookupError("no request")
-
-    logger = logger_for(daemon, fields=ask)
-    logger.info("hello")
-    flushed(logger)
-    inner, outer = daemon.lines()
-    assert (inner["message"], "fields" in inner) == ("asked", False)
-    assert (outer["message"], outer["fields"]) == ("hello", {"fields_error": "no request"})
 
 
 def test_a_server_that_knows_nothing_else_gets_the_old_protocol(server, logger_for):
@@ -440,8 +317,6 @@ def test_the_old_protocol_is_spoken_unless_something_else_is_asked_for(server, l
         ({"protocol": 1, "fields": {"a": 1}}, ValueError),
         ({"protocol": 2, "stream": False}, ValueError),
         ({"spool_dir": "spool", "stream": False}, ValueError),
-        ({"fields": {"a": 1}, "stream": False}, ValueError),
-        ({"fields": 5}, TypeError),
         ({"hosts": "logs"}, TypeError),
         ({"hosts": [5]}, TypeError),
         ({"hosts": ["a:b"]}, ValueError),

@@ -3,14 +3,7 @@
 import logging
 
 import pytest
-from harness import Server, eventually, signature
-
-
-class Unprintable:
-    def __str__(self):
-        raise RuntimeError("no")
-
-    __repr__ = __str__
+from harness import Server, Unprintable, eventually, signature
 
 
 class Endless:
@@ -138,18 +131,6 @@ def test_an_error_that_cannot_be_printed_does_no_harm(server, logger_for, capfd)
     logger.info("next")
     assert [m["body"] for m in server.wait_for(1)] == ["next"]
     assert "a message cannot be sent" in capfd.readouterr().out
-
-
-def test_after_close_messages_are_counted_and_nothing_raises(server, logger_for):
-    logger = logger_for(server)
-    handler = logger.handlers[0]
-    logger.info("before")
-    handler.close()
-    handler.close()
-    logger.info("after")
-    assert handler.flush()
-    assert [m["body"] for m in server.wait_for(1)] == ["before"]
-    assert handler.stats()["dropped_closed"] == 1
 
 
 def test_a_server_that_does_not_read_blocks_nobody(logger_for):

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 SAMPLE = """
+import contextvars
 import logging
 from pathlib import Path
 from loghog import LoghogHandler, SslInfo, Stats
@@ -21,6 +22,12 @@ spooled = LoghogHandler(
     hosts=["logs1", "logs2:5566"], fields={"region": "eu", "tags": [1]}, compression="zstd",
 )
 asking = LoghogHandler("app", protocol=2, fields=lambda: {"request": 7})
+request = contextvars.ContextVar[int]("request")
+everything = LoghogHandler(
+    "app", "localhost", 5566, True, "secret", "zlib", "web01", None, 1024, False,
+    protocol=2, spool_dir="spool", spool_bytes=1 << 26, hosts=("logs1",),
+    fields={"request": request, "version": "1.2"}, level_field="severity",
+)
 stats: Stats = other.stats()
 acknowledged: int = stats["acknowledged"] + stats["dropped_spool_full"]
 lost: int = stats["dropped_queue_full"] + stats["dropped_unformattable"]
@@ -37,6 +44,7 @@ LoghogHandler("app").stats()["lost"]
 LoghogHandler("app", protocol=3)
 LoghogHandler("app", compression="lz4")
 LoghogHandler("app", fields=["region"])
+LoghogHandler("app", level_field=20)
 """
 
 
@@ -55,4 +63,4 @@ def test_a_strict_check_passes_and_mistakes_are_found(tmp_path):
     right = mypy(tmp_path / "sample.py")
     assert right.returncode == 0, right.stdout
     (tmp_path / "wrong.py").write_text(WRONG)
-    assert "Found 6 errors" in mypy(tmp_path / "wrong.py").stdout
+    assert "Found 7 errors" in mypy(tmp_path / "wrong.py").stdout

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from typing import Callable, Final, Mapping, Optional, Union
+from contextvars import ContextVar
+from typing import Any, Callable, Final, Mapping, Optional, Union
 
 Value = Union[None, bool, int, float, str, bytes]
 """bytes are JSON in UTF-8."""
@@ -17,7 +18,8 @@ Value = Union[None, bool, int, float, str, bytes]
 FieldSource = Union[Mapping[str, object], Callable[[], Mapping[str, object]]]
 
 # What each LogRecord has, and what formatting adds; the rest comes from `extra`,
-# or from a factory of the program's own.
+# or from a factory of the program's own. What of these is not in the record of
+# the protocol but in its text alone is a field as well: `stack_info`.
 _PLAIN: Final = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
     *("message", "asctime", "taskName"),
 }
@@ -28,44 +30,76 @@ _INT_MAX: Final = 2**63 - 1
 _UNSHOWABLE: Final = "(a value that cannot be shown)"
 
 
+class _Asking(threading.local):
+    """Whether this thread is asking. Of another thread nobody could say after a
+    fork."""
+
+    now = False
+
+
 class Fields:
     """The fields that each message of a handler gets."""
 
-    def __init__(self, source: Optional[FieldSource]) -> None:
+    def __init__(
+        self, source: Optional[FieldSource] = None, level_field: Optional[str] = None
+    ) -> None:
         self._ask: Optional[Callable[[], Mapping[str, object]]] = None
         self._constant: dict[str, Value] = {}
-        self._asking = threading.local()
-        if source is None:
-            return
+        self._variables: list[tuple[str, ContextVar[Any]]] = []
+        self._level_field = level_field
+        self._asking = _Asking()
+        if level_field is not None and not isinstance(level_field, str):
+            raise TypeError(f"level_field must be a str, not {type(level_field).__name__}")
         if callable(source):
             self._ask = source
         elif isinstance(source, Mapping):
-            self._constant = {key: as_value(source[key]) for key in source}
-        else:
+            # One by one: dictConfig resolves cfg:// and ext:// when a key is
+            # asked for.
+            for key in source:
+                self._add_constant(key, source[key])
+        elif source is not None:
             raise TypeError(f"fields must be a dict or a callable, not {type(source).__name__}")
 
     @property
     def has_own(self) -> bool:
         """Whether a message gets any that it does not bring along."""
-        return bool(self._constant) or self._ask is not None
+        return bool(
+            self._constant or self._variables or self._ask is not None or self._level_field
+        )
 
     def of(self, record: logging.LogRecord) -> dict[str, Value]:
-        """Those that hold for all, then those that the callable says now, then
-        the record's own; the last value of a key counts."""
+        """Those that hold for all, then those of the moment, then the record's
+        own; the last value of a key counts."""
         fields = dict(self._constant)
+        for key, variable in self._variables:
+            try:
+                fields[key] = as_value(variable.get())
+            except LookupError:
+                # Not set, here and now.
+                pass
         if self._ask is not None:
             self._add_asked(fields, self._ask)
+        if self._level_field:
+            fields[self._level_field] = as_value(record.levelname)
+        if record.stack_info:
+            fields["stack_info"] = as_value(record.stack_info)
         # A copy: another thread may have the record too.
         for key, value in record.__dict__.copy().items():
             if key not in _PLAIN:
                 fields[key] = as_value(value)
         return fields
 
+    def _add_constant(self, key: str, value: object) -> None:
+        if isinstance(value, ContextVar):
+            self._variables.append((key, value))
+        else:
+            self._constant[key] = as_value(value)
+
     def _add_asked(
         self, fields: dict[str, Value], ask: Callable[[], Mapping[str, object]]
     ) -> None:
         # What it logs itself would ask it again, without end.
-        if getattr(self._asking, "now", False):
+        if self._asking.now:
             return
         self._asking.now = True
         try:

@@ -119,8 +119,8 @@ class LoghogHandler(logging.Handler):
         1: no acknowledgements; every server understands it. 2: messages are
         kept until the server has them safe on its disk, and carry level,
         thread, process, exception and fields. 'auto': 2, or 1 for a server that
-        knows nothing else. Unless given, it is 'auto' with `spool_dir`, `hosts`
-        or `fields`, and 1 without.
+        knows nothing else. Unless given, it is 'auto' with `spool_dir`, `hosts`,
+        `fields` or `level_field`, and 1 without.
     spool_dir
         A folder that keeps messages until the server has acknowledged them.
         They outlast the program; the next one of this app_name with the same
@@ -133,7 +133,11 @@ class LoghogHandler(logging.Handler):
     fields
         What each message carries in protocol 2 besides what `extra` says: a
         dict, or a callable without arguments that returns one, asked with each
-        message in the thread that logs (for contextvars).
+        message in the thread that logs. A contextvars.ContextVar as a value of
+        the dict stands for what it holds there; nothing while it is not set.
+    level_field
+        A field that has the level's name, such as 'severity': the name as
+        logging knows it, also of a program's own levels.
     """
 
     flush_timeout: float = _FLUSH_SECONDS
@@ -157,12 +161,19 @@ class LoghogHandler(logging.Handler):
         spool_bytes: Optional[int] = None,
         hosts: Optional[Sequence[str]] = None,
         fields: Optional[FieldSource] = None,
+        level_field: Optional[str] = None,
     ) -> None:
         self.print_debug = print_debug
         self._unformattable = 0
         self._gave_up = float("-inf")
-        spoken = _checked_protocol(protocol, stream, hosts, spool_dir, fields)
-        self._fields = None if spoken == "1" else Fields(fields)
+        # An empty path or name asks for nothing, as an unset variable gives it.
+        richer = {
+            "spool_dir": spool_dir or None,
+            "fields": fields,
+            "level_field": level_field or None,
+        }
+        spoken = _checked_protocol(protocol, stream, hosts, richer)
+        self._fields = None if spoken == "1" else Fields(fields, level_field)
         self._has_spool = bool(spool_dir)
         self._client = Client(
             _checked_name(app_name),
@@ -178,7 +189,6 @@ class LoghogHandler(logging.Handler):
             spool_bytes=None if spool_bytes is None else _checked_size("spool_bytes", spool_bytes),
             **_checked_ssl(ssl_info),
         )
-        self._send = self._client.send
         self._log = self._client.log
         self._fields_of = None if self._fields is None else self._fields.of
         self._has_own_fields = self._fields is not None and self._fields.has_own
@@ -192,9 +202,13 @@ class LoghogHandler(logging.Handler):
         # The parent's socket, where a fork was noticed before the hook ran.
         self._inherited: Optional[int] = None
         self._pid = os.getpid()
+        # The same; None between close() and the next message.
+        self._open_in: Optional[int] = self._pid
+        # What the clients before the last close() had counted.
+        self._before: dict[str, int] = {}
         # Only now: logging flushes at the end whatever has passed this.
         super().__init__()
-        _handlers.add(self)
+        _remember(self)
         _end_like_a_child_of_multiprocessing()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -208,8 +222,8 @@ class LoghogHandler(logging.Handler):
         try:
             # Hooks of other modules may log in a child before ours has run, and
             # not every fork runs hooks. The record knows its process already.
-            if record.process != self._pid:
-                self._notice_fork()
+            if record.process != self._open_in:
+                self._look_around()
             formatter, template = self._learned
             if formatter is not self.formatter:
                 template = self._learn_format()
@@ -240,12 +254,16 @@ class LoghogHandler(logging.Handler):
         protocol 2 until the server has it safe on its disk. False when that
         takes longer than `timeout` seconds."""
         limit = self.flush_timeout if timeout is None else timeout
+        self._notice_fork()
         return self._flush(limit, limit)
 
     def close(self) -> None:
         """Flushes and disconnects, within flush_timeout; a server that cannot be
         reached gets a second. What is left stays in the spool for the next
-        program; without one it is lost and counted, as is what comes later."""
+        program; without one it is lost and counted. The next message opens the
+        handler again, until the program ends: dictConfig() closes handlers that
+        loggers still have."""
+        self._notice_fork()
         # logging.shutdown() flushes before it closes: no need to wait twice.
         just_gave_up = time.monotonic() - self._gave_up < _UNREACHABLE_SECONDS
         limit = 0.0 if just_gave_up else self.flush_timeout
@@ -255,14 +273,16 @@ class LoghogHandler(logging.Handler):
                 goodbye = _GOODBYE_SECONDS
         finally:
             self._client.close(goodbye)
-            _handlers.discard(self)
+            self._open_in = None
+            _handlers.pop(id(self), None)
             super().close()
             if self.print_debug:
                 self._print_failures()
 
     def stats(self) -> Stats:
         """What became of the messages so far."""
-        stats = self._client.stats()
+        self._notice_fork()
+        stats = self._counted()
         stats["enqueued"] += self._unformattable
         stats["dropped_unformattable"] = self._unformattable
         return cast(Stats, stats)
@@ -282,7 +302,7 @@ class LoghogHandler(logging.Handler):
         finally:
             self.release()
         if self._fields is None:
-            self._send(record.name, record.created, record.msecs, body)
+            self._client.send(record.name, record.created, record.msecs, body)
             return
         self._client.send_record(
             record.name,
@@ -315,23 +335,52 @@ class LoghogHandler(logging.Handler):
         for failure in self._client.take_failures():
             _print(failure)
 
-    def _notice_fork(self) -> None:
+    def _look_around(self) -> None:
+        """A record is not of the process that this handler is open in. It may
+        just come from another one, through a queue."""
         self.acquire()
         try:
-            # The record may just come from another process, through a queue.
-            if os.getpid() != self._pid:
-                self._inherited = self._begin_in_child()
+            self._notice_fork()
+            if self._open_in is None and _ending is None:
+                self._open_again()
         finally:
             self.release()
 
+    def _open_again(self) -> None:
+        before = self._counted()
+        left = before.pop("queued")
+        if self._has_spool:
+            # The spool's now, like what an earlier program has left there.
+            before["enqueued"] -= left
+        else:
+            # Its thread is just giving them up.
+            before["dropped_closed"] += left
+        del before["spool_bytes"], before["last_failure"]
+        self._before = before
+        self._renew()
+
+    def _counted(self) -> dict[str, Any]:
+        stats = self._client.stats()
+        for name, count in self._before.items():
+            stats[name] += count
+        return stats
+
+    def _notice_fork(self) -> None:
+        if os.getpid() != self._pid:
+            self._inherited = self._begin_in_child()
+
     def _begin_in_child(self) -> Optional[int]:
-        """A new client for a child; returns the parent's socket. The old one is
-        left alone: its lock may be held by a thread that is not here."""
-        self._client, inherited = self._client.inherited()
-        self._send = self._client.send
-        self._log = self._client.log
+        """For a child; returns the parent's socket. The old client is left
+        alone: its lock may be held by a thread that is not here."""
         self._unformattable = 0
-        self._pid = os.getpid()
+        self._before = {}
+        return self._renew()
+
+    def _renew(self) -> Optional[int]:
+        self._client, inherited = self._client.inherited()
+        self._log = self._client.log
+        self._pid = self._open_in = os.getpid()
+        _remember(self)
         return inherited
 
 
@@ -364,16 +413,15 @@ def _checked_protocol(
     protocol: Optional[Protocol],
     stream: bool,
     hosts: Optional[Sequence[str]],
-    spool_dir: Optional[_Path],
-    fields: Optional[FieldSource],
+    richer: Mapping[str, object],
 ) -> str:
     """'1', '2' or 'auto'."""
     if protocol not in (None, 1, 2, "auto"):
         raise ValueError(f"protocol is {protocol!r}: it takes 1, 2 or 'auto'")
     if protocol is None:
-        wants_more = spool_dir or fields is not None or (hosts and stream)
-        protocol = "auto" if wants_more else 1
-    for name, value in (("spool_dir", spool_dir), ("fields", fields)):
+        wants_more = any(value is not None for value in richer.values())
+        protocol = "auto" if wants_more or (hosts and stream) else 1
+    for name, value in richer.items():
         if value and protocol == 1:
             raise ValueError(f"{name} needs protocol 2: say protocol='auto' or 2")
         if value and not stream:
@@ -436,9 +484,20 @@ def _print(failure: str) -> None:
         pass
 
 
-# The handlers that are in use; those of a child are renewed after a fork, and
-# all are flushed together at the end.
-_handlers: weakref.WeakSet[LoghogHandler] = weakref.WeakSet()
+# The handlers that are open; those of a child are renewed after a fork, and all
+# are flushed together at the end. No WeakSet: list() takes the values of a dict
+# in one step, whatever other threads do meanwhile, also without the GIL.
+_handlers: dict[int, weakref.ref[LoghogHandler]] = {}
+
+
+def _remember(handler: LoghogHandler) -> None:
+    key, forget = id(handler), _handlers.pop
+    _handlers[key] = weakref.ref(handler, lambda _: forget(key, None))
+
+
+def _open_handlers() -> list[LoghogHandler]:
+    maybe = [reference() for reference in list(_handlers.values())]
+    return [handler for handler in maybe if handler is not None]
 
 
 class _Ending:
@@ -469,7 +528,7 @@ def _flush_at_exit() -> None:
     global _ending
     _ending = ending = _Ending()
     try:
-        for handler in list(_handlers):
+        for handler in _open_handlers():
             handler.flush()
     except BaseException:
         # Ctrl-C: whoever waits for the end has waited enough.
@@ -480,7 +539,7 @@ def _flush_at_exit() -> None:
 def _begin_in_child() -> None:
     global _ending
     _ending = None
-    for handler in list(_handlers):
+    for handler in _open_handlers():
         if handler._pid == os.getpid():
             # It has noticed by itself, and may be connected already.
             inherited, handler._inherited = handler._inherited, None
