@@ -65,10 +65,10 @@ def all_ways(folder, raw_port, loki_port, daemon):
         Way("nothing", Nothing),
         Way("only formatting", Silent),
         Way("logging.FileHandler", lambda: logging.FileHandler(folder / "file.log")),
-        Way("QueueHandler, SocketHandler", lambda: Queued(raw_port), Queued.drain),
-        *_from_elsewhere(raw_port, loki_port),
         *_version_1(raw_port),
         *_version_2(folder, daemon),
+        Way("QueueHandler, SocketHandler", lambda: Queued(raw_port), Queued.drain),
+        *_from_elsewhere(raw_port, loki_port),
     ]
 
 
