@@ -134,6 +134,7 @@ def _version_2(folder, daemon):
         )
 
     yield way("TCP")
+    yield way("TCP, fields=", fields={"version": "1.2"})
     yield way("TCP, extra=", extra={"user": "ada", "port": 22})
     yield way("TCP, zstd", compression="zstd")
     yield way("TCP, spool", spool_dir=folder / "spool")

@@ -131,9 +131,9 @@ impl Client {
     }
 
     /// Formats and queues a whole record, in one call; false when it does not
-    /// fit the template, and nothing has happened yet. `fields` returns the
-    /// fields of a record and is asked when it `has_own` or the record brings
-    /// some; none: protocol 1. Never waits for the network.
+    /// fit the template, and nothing has happened yet. `fields` knows the fields
+    /// of a record, and is asked when it `has_own` or the record brings some;
+    /// none: protocol 1. Never waits for the network.
     fn log(
         &self,
         record: &Bound<'_, PyAny>,
@@ -163,9 +163,14 @@ impl Client {
         let level = known(intern!(py, "levelno"))?;
         let process = known(intern!(py, "process"))?;
         let body = template.write(&plain)?;
-        let fields = match has_own || plain.has_extra {
-            true => Fields::read(fields.call1((record,))?.cast::<PyDict>()?),
-            false => Fields::default(),
+        let asked = match (plain.has_extra, has_own) {
+            (true, _) => Some(intern!(py, "of")),
+            (false, true) => Some(intern!(py, "without_extra")),
+            (false, false) => None,
+        };
+        let fields = match asked {
+            Some(name) => Fields::read(fields.call_method1(name, (record,))?.cast::<PyDict>()?),
+            None => Fields::default(),
         };
         self.inner.send_record(&Record {
             time_ns: nanoseconds(created),

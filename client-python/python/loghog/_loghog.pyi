@@ -2,7 +2,9 @@
 
 import logging
 import os
-from typing import Any, Callable, Final, Optional, Union, final
+from typing import Any, Final, Optional, Union, final
+
+from .fields import Fields
 
 VERSION: Final[str]
 
@@ -50,9 +52,7 @@ class Client:
         self,
         record: logging.LogRecord,
         template: Template,
-        fields: Optional[
-            Callable[[logging.LogRecord], dict[str, Union[None, bool, int, float, str, bytes]]]
-        ],
+        fields: Optional[Fields],
         has_own: bool,
     ) -> bool: ...
     def flush(self, limit: float, unreachable_limit: float) -> bool: ...

@@ -190,7 +190,6 @@ class LoghogHandler(logging.Handler):
             **_checked_ssl(ssl_info),
         )
         self._log = self._client.log
-        self._fields_of = None if self._fields is None else self._fields.of
         self._has_own_fields = self._fields is not None and self._fields.has_own
         # Whether nobody has put something of his own into the way of a record.
         kind = type(self)
@@ -228,7 +227,7 @@ class LoghogHandler(logging.Handler):
             if formatter is not self.formatter:
                 template = self._learn_format()
             if template is None or not self._log(
-                record, template, self._fields_of, self._has_own_fields
+                record, template, self._fields, self._has_own_fields
             ):
                 self._format_and_send(record)
             if self.print_debug:
