@@ -213,15 +213,27 @@ fn wait_until_ready(stderr: ChildStderr) -> Result<(String, String)> {
 pub struct Process(pub u32);
 
 impl Process {
+    /// The memory that it uses now, in KiB.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn memory_kib(&self) -> Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+
     /// The most memory that it has used, in KiB.
     ///
     /// # Errors
     /// When the system does not tell.
     pub fn memory_peak_kib(&self) -> Result<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
-        Ok(kib.parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.with_context(|| format!("no {name} in /proc"))?.parse()?)
     }
 
     /// The processor time that it has used.

@@ -7,7 +7,6 @@
 //! Samples go to its standard output, a line of numbers each.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -370,18 +369,5 @@ impl Watch {
 
     fn take_latencies(&self) -> Vec<u64> {
         std::mem::take(&mut *self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Process {
-    /// The memory that it uses now, in KiB.
-    ///
-    /// # Errors
-    /// When the system does not tell.
-    pub fn memory_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
-        Ok(kib.parse()?)
     }
 }

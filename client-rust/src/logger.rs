@@ -157,7 +157,7 @@ impl<'kvs> VisitSource<'kvs> for Taken<'_> {
         } else {
             Owned::Text(value.to_string())
         };
-        self.0.put(key.as_str(), owned);
+        self.0.put(key.as_str().to_owned(), owned);
         Ok(())
     }
 }
