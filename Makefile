@@ -139,7 +139,7 @@ quickstart: setup
 
 .PHONY: bench
 bench: setup
-	tools/wheel "$(ENVIRONMENT)" && bench/run "$(PYO3_PYTHON)"
+	bench/run
 
 .PHONY: clean
 clean:

@@ -1,15 +1,24 @@
 #!/usr/bin/env python3
-"""What one logger.info() costs with LoghogHandler, beside logging.FileHandler.
+"""What a log message costs a Python program, beside what people use today.
 
-    python_handler.py [--address HOST:PORT --app APP] [--calls N] [--rounds N]
+    python_handler.py PROGRAMS [--calls N] [--rounds N]
 
-Without --address the server is a sink: another process that reads and throws
-away. The wheel `loghog` must be installed. Rounds of all handlers alternate, so
-that a busy moment of the machine meets all of them; the medians are shown:
+PROGRAMS is the folder with the release build of loghogd and loghog-*-cert. Needs
+what bench/python installs. Rounds of all ways alternate, so that a busy moment of
+the machine meets all of them. Every call is timed by itself; nothing is
+subtracted. Microseconds of all rounds:
 
-    call   microseconds of the caller's time for one logger.info()
-    cpu    microseconds of processor time of the program, all threads
-    lost   messages of all rounds that were not handed to the kernel
+    handle   handler.handle(record), of a record that has just been made
+    info     logger.info(), which makes the record as well
+    cpu      processor time of the program for a message, all threads, until the
+             last one has left it: in v2 is acknowledged, which is after the sync
+    lost     messages that were not handed to the kernel; in v2, that were not
+             acknowledged
+
+Behind the table, what ours costs for each microsecond of FileHandler's, round by
+round. `a call` is a call of a function that does nothing; `nothing` a handler that does
+nothing, which is what logging itself costs, whoever handles the record. It fails
+when one of ours has lost a message, or costs more than half of FileHandler.
 """
 
 import argparse
@@ -17,108 +26,153 @@ import logging
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-SINK = """
-import selectors, socket
-selector = selectors.DefaultSelector()
-stream, datagrams = socket.create_server(("127.0.0.1", 0)), socket.socket(type=socket.SOCK_DGRAM)
-datagrams.bind(("127.0.0.1", stream.getsockname()[1]))
-selector.register(stream, selectors.EVENT_READ)
-selector.register(datagrams, selectors.EVENT_READ)
-print(stream.getsockname()[1], flush=True)
-while True:
-    for key, _ in selector.select():
-        if key.fileobj is stream:
-            selector.register(stream.accept()[0], selectors.EVENT_READ)
-        elif not key.fileobj.recv(1 << 18):
-            selector.unregister(key.fileobj)
-            key.fileobj.close()
-"""
+from python_servers import daemon, sink
+from python_ways import all_ways
+
+FORMAT = "%(levelname)s - %(message)s"
+TEXT = "request %d of %s took %.3f ms"
+ARGUMENTS = ("/accounts/login", 12.345)
+
+# Calls before the clock runs: the thread, the connection, the file.
+WARM_UP = 200
+
+# What our handlers may cost at most, for each microsecond of FileHandler's.
+SHARE_MAX = 0.5
+# Those that the promise is made for.
+PROMISED = ("LoghogHandler, v1 TCP", "LoghogHandler, v2 TCP")
 
 
-def measure(logger, calls):
-    """Microseconds a call: the caller's, and the processor's."""
-    cpu, wall = time.process_time(), time.perf_counter()
+class Figures:
+    """What has been seen of one way, in nanoseconds: all calls of a round, or
+    one figure for it."""
+
+    def __init__(self):
+        self.handle, self.info, self.cpu = [], [], []
+        self.messages, self.lost = 0, None
+
+    def columns(self):
+        for rounds in (self.handle, self.info):
+            times = [each for times in rounds for each in times]
+            yield statistics.median(times) / 1e3
+            yield statistics.quantiles(times, n=100)[98] / 1e3
+        yield statistics.median(self.cpu) / 1e3
+
+    def shares(self, other):
+        """How much it costs of what the other one does, round by round."""
+        for mine, others in ((self.handle, other.handle), (self.info, other.info)):
+            pairs = zip(map(statistics.median, mine), map(statistics.median, others))
+            yield statistics.median(one / two for one, two in pairs)
+
+
+def time_info(logger, calls, extra):
+    clock, times = time.perf_counter_ns, []
     for number in range(calls):
-        logger.info("request %d of %s took %.3f ms", number, "/accounts/login", 12.345)
-    called = time.perf_counter() - wall
-    for handler in logger.handlers:
-        handler.flush()
-    cpu = time.process_time() - cpu
-    return called / calls * 1e6, cpu / calls * 1e6
+        begun = clock()
+        logger.info(TEXT, number, *ARGUMENTS, extra=extra)
+        times.append(clock() - begun)
+    return times
 
 
-def handlers(host, port, app, folder):
-    from loghog import LoghogHandler
-
-    def loghog(**options):
-        return lambda: LoghogHandler(app, host, port, **options)
-
-    return {
-        "no output, only formatting": lambda: Silent(),
-        "logging.FileHandler": lambda: logging.FileHandler(folder / "bench.log"),
-        "LoghogHandler TCP": loghog(),
-        "LoghogHandler TCP, signed": loghog(secret="secret"),
-        "LoghogHandler TCP, zlib": loghog(compression=True),
-        "LoghogHandler UDP": loghog(stream=False),
-    }
+def time_handle(logger, handler, calls, extra):
+    clock, times = time.perf_counter_ns, []
+    for number in range(calls):
+        record = logger.makeRecord(
+            logger.name, logging.INFO, __file__, 1, TEXT, (number, *ARGUMENTS), None, extra=extra
+        )
+        begun = clock()
+        handler.handle(record)
+        times.append(clock() - begun)
+    return times
 
 
-class Silent(logging.Handler):
-    """Formats and throws away: what logging itself costs."""
+def measure(way, calls, figures):
+    handler = way.make()
+    handler.setFormatter(logging.Formatter(FORMAT))
+    logger = logging.Logger("web.requests", logging.INFO)
+    logger.addHandler(handler)
+    time_info(logger, WARM_UP, way.extra)
+    way.drain(handler)
+    cpu = time.process_time_ns()
+    figures.info.append(time_info(logger, calls, way.extra))
+    way.drain(handler)
+    figures.cpu.append((time.process_time_ns() - cpu) / calls)
+    figures.handle.append(time_handle(logger, handler, calls, way.extra))
+    way.drain(handler)
+    figures.messages += WARM_UP + 2 * calls
+    lost = way.lost(handler)
+    if lost is not None:
+        figures.lost = (figures.lost or 0) + lost
+    handler.close()
 
-    def emit(self, record):
-        self.format(record)
+
+def nothing():
+    pass
 
 
-def lost(handler):
-    stats = getattr(handler, "stats", dict)()
-    return stats.get("enqueued", 0) - stats.get("written", 0)
+def empty_call(calls):
+    clock, times = time.perf_counter_ns, []
+    for _ in range(calls):
+        begun = clock()
+        nothing()
+        times.append(clock() - begun)
+    return statistics.median(times) / 1e3, statistics.quantiles(times, n=100)[98] / 1e3
 
 
-def run(arguments, host, port, app):
-    with tempfile.TemporaryDirectory() as folder:
-        makers = handlers(host, port, app, pathlib.Path(folder))
-        results = {name: [] for name in makers}
-        losses = dict.fromkeys(makers, 0)
-        for _ in range(arguments.rounds):
-            for name, make in makers.items():
-                handler = make()
-                handler.setFormatter(logging.Formatter("%(levelname)s - %(message)s"))
-                logger = logging.Logger("web.requests", logging.INFO)
-                logger.addHandler(handler)
-                measure(logger, 200)
-                results[name].append(measure(logger, arguments.calls))
-                losses[name] += lost(handler)
-                handler.close()
-    print(f"{'':30}{'call':>8}{'cpu':>8}{'lost':>8}")
-    for name, rounds in results.items():
-        call, cpu = (statistics.median(column) for column in zip(*rounds))
-        print(f"{name:30}{call:8.2f}{cpu:8.2f}{losses[name]:8}")
+def show(figures, calls):
+    print(f"{'microseconds':34}{'handle':>8}{'p99':>8}{'info':>9}{'p99':>8}{'cpu':>9}{'lost':>6}")
+    median, late = empty_call(calls)
+    print(f"{'a call':34}{median:8.2f}{late:8.2f}")
+    for name, seen in figures.items():
+        handle, handle_late, info, info_late, cpu = seen.columns()
+        lost = "" if seen.lost is None else seen.lost
+        print(
+            f"{name:34}{handle:8.2f}{handle_late:8.2f}{info:9.2f}{info_late:8.2f}{cpu:9.2f}{lost:>6}"
+        )
+
+
+def judge(figures, ways, lines):
+    """What was not kept, in words."""
+    file = figures["logging.FileHandler"]
+    for name in ("nothing", *PROMISED):
+        handle, info = figures[name].shares(file)
+        print(f"{name}: {handle:.2f} of FileHandler's handle, {info:.2f} of its info")
+        if name in PROMISED and handle > SHARE_MAX:
+            yield f"{name} costs more than {SHARE_MAX} of FileHandler"
+    for way in ways:
+        if figures[way.name].lost:
+            yield f"{way.name} lost {figures[way.name].lost} messages"
+    sent = sum(figures[way.name].messages for way in ways if way.is_counted)
+    print(f"{sent} messages were sent to the daemon, {lines} are in its file")
+    if sent != lines:
+        yield f"{sent} messages were sent to the daemon, and {lines} are in its file"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--address", help="a server's HOST:PORT; a sink unless given")
-    parser.add_argument("--app", default="plain")
-    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("programs", help="the folder of the release build")
+    parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, medians of "
-          f"{arguments.rounds} rounds of {arguments.calls} calls, microseconds a call")
-    if arguments.address:
-        host, _, port = arguments.address.rpartition(":")
-        run(arguments, host, int(port), arguments.app)
-        return
-    with subprocess.Popen([sys.executable, "-c", SINK], stdout=subprocess.PIPE) as sink:
-        try:
-            run(arguments, "127.0.0.1", int(sink.stdout.readline()), arguments.app)
-        finally:
-            sink.kill()
+    print(
+        f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, "
+        f"{arguments.rounds} rounds of {arguments.calls} calls"
+    )
+    logging.raiseExceptions = False
+    with tempfile.TemporaryDirectory() as folder, sink() as ports, daemon(arguments.programs) as real:
+        ways = all_ways(pathlib.Path(folder), *ports, real)
+        figures = {way.name: Figures() for way in ways}
+        for _ in range(arguments.rounds):
+            for way in ways:
+                measure(way, arguments.calls // way.fewer, figures[way.name])
+        show(figures, arguments.calls)
+        problems = list(judge(figures, ways, real.lines()))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    sys.exit(bool(problems))
 
 
 if __name__ == "__main__":

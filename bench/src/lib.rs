@@ -5,11 +5,12 @@
 
 pub mod log_text;
 pub mod session;
+pub mod steady;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,12 @@ pub struct Scratch {
     pub plain: String,
     /// Where it listens for TLS.
     pub tls: String,
+    /// What stands in its configuration besides.
+    sections: String,
 }
 
+/// Where it listens, unless it has an address of its own.
+const LOOPBACK: &str = "127.0.0.1";
 /// The secret of the signed facility.
 pub const SECRET: &str = "bench-secret";
 /// The logger that all messages come from.
@@ -63,8 +68,26 @@ impl Scratch {
         sections: &str,
         prepare: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Scratch> {
+        Scratch::start_on(LOOPBACK, facilities, sections, prepare)
+    }
+
+    /// The same on a loopback address that nobody else uses, where it can be
+    /// started again after a stop: its ports stay free meanwhile.
+    ///
+    /// # Errors
+    /// When it is not there or does not start.
+    pub fn start_apart(facilities: &str) -> Result<Scratch> {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        Scratch::start_on(&format!("127.44.{high}.{low}"), facilities, "", |_| Ok(()))
+    }
+
+    fn start_on(
+        host: &str,
+        facilities: &str,
+        sections: &str,
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Scratch> {
         let folder = TempDir::new()?;
-        let path = folder.path().display();
         for (tool, argument) in
             [("loghog-server-cert", None), ("loghog-client-cert", Some("bench"))]
         {
@@ -76,42 +99,30 @@ impl Scratch {
         }
         prepare(&folder.path().join("log"))?;
         fs::write(folder.path().join("facilities.conf"), facilities)?;
-        fs::write(
-            folder.path().join("loghogd.conf"),
-            format!(
-                "[main]\nlogdir = {path}/log\nworkdir = {path}/work\nrundir = {path}/run\n\
-                 facilities_config = facilities.conf\npidfile = loghogd.pid\n\
-                 [log]\nfilename = {path}/own.log\nlevel = INFO\n\
-                 [server]\nlisten_ipv4 = 127.0.0.1:0\nlisten_ipv6 =\nlisten_ipv4_ssl = 127.0.0.1:0\n\
-                 pemfile = loghog-server.pem\ncacert = loghog-ca.cert\n{sections}"
-            ),
-        )?;
-        let mut child = Command::new(beside("loghogd")?)
-            .arg("-c")
-            .arg(folder.path().join("loghogd.conf"))
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().context("no stderr")?);
-        let (mut plain, mut tls, mut said) = (String::new(), String::new(), String::new());
-        loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line)? == 0 {
-                bail!("the daemon did not start:\n{said}");
-            }
-            said.push_str(&line);
-            for (kind, address) in [("tcp", &mut plain), ("tls", &mut tls)] {
-                if let Some((_, found)) =
-                    line.trim_end().split_once(&format!("listening on {kind} "))
-                {
-                    *address = found.to_owned();
-                }
-            }
-            if line.trim_end().ends_with("ready") {
-                break;
-            }
-        }
-        std::thread::spawn(move || std::io::copy(&mut lines.take(1 << 20), &mut std::io::sink()));
-        Ok(Scratch { folder, child, plain, tls })
+        let any_port = format!("{host}:0");
+        configure(folder.path(), &any_port, &any_port, sections)?;
+        let (child, plain, tls) = spawn(folder.path())?;
+        Ok(Scratch { folder, child, plain, tls, sections: sections.to_owned() })
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it after a kill, where it was.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_again(&mut self) -> Result<()> {
+        configure(self.folder.path(), &self.plain, &self.tls, &self.sections)?;
+        (self.child, self.plain, self.tls) = spawn(self.folder.path())?;
+        Ok(())
     }
 
     /// The client's side of a TLS connection to it.
@@ -144,20 +155,85 @@ impl Scratch {
     }
 }
 
+/// Writes the configuration.
+fn configure(folder: &Path, plain: &str, tls: &str, sections: &str) -> Result<()> {
+    let path = folder.display();
+    let text = format!(
+        "[main]\nlogdir = {path}/log\nworkdir = {path}/work\nrundir = {path}/run\n\
+         facilities_config = facilities.conf\npidfile = loghogd.pid\n\
+         [log]\nfilename = {path}/own.log\nlevel = INFO\n\
+         [server]\nlisten_ipv4 = {plain}\nlisten_ipv6 =\nlisten_ipv4_ssl = {tls}\n\
+         pemfile = loghog-server.pem\ncacert = loghog-ca.cert\n{sections}"
+    );
+    Ok(fs::write(folder.join("loghogd.conf"), text)?)
+}
+
+/// Starts the daemon. Returns it, and where it listens for TCP and for TLS.
+fn spawn(folder: &Path) -> Result<(Child, String, String)> {
+    let mut child = Command::new(beside("loghogd")?)
+        .arg("-c")
+        .arg(folder.join("loghogd.conf"))
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stderr = child.stderr.take().context("no stderr")?;
+    match wait_until_ready(stderr) {
+        Ok((plain, tls)) => Ok((child, plain, tls)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+fn wait_until_ready(stderr: ChildStderr) -> Result<(String, String)> {
+    let mut lines = BufReader::new(stderr);
+    let (mut plain, mut tls, mut said) = (String::new(), String::new(), String::new());
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            bail!("the daemon did not start:\n{said}");
+        }
+        said.push_str(&line);
+        for (kind, address) in [("tcp", &mut plain), ("tls", &mut tls)] {
+            if let Some((_, found)) = line.trim_end().split_once(&format!("listening on {kind} ")) {
+                *address = found.to_owned();
+            }
+        }
+        if line.trim_end().ends_with("ready") {
+            break;
+        }
+    }
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    Ok((plain, tls))
+}
+
 /// A running process, by its id.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
 
 impl Process {
+    /// The memory that it uses now, in KiB.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn memory_kib(&self) -> Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+
     /// The most memory that it has used, in KiB.
     ///
     /// # Errors
     /// When the system does not tell.
     pub fn memory_peak_kib(&self) -> Result<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
-        Ok(kib.parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.with_context(|| format!("no {name} in /proc"))?.parse()?)
     }
 
     /// The processor time that it has used.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod fields;
+mod template;
 mod text;
 
 use std::path::PathBuf;
@@ -15,10 +16,12 @@ use loghog::{
     Compression, Error, Message, Protocol, Record, Tls, TlsError, Transport, builder, limits,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::fields::Fields;
+use crate::template::Template;
 use crate::text::Text;
 
 /// A wait looks this often for a Ctrl-C.
@@ -93,15 +96,7 @@ impl Client {
 
     /// Queues one message. Never waits for the network.
     fn send(&self, module: Text<'_>, created: f64, msecs: f64, body: Text<'_>) -> PyResult<()> {
-        self.inner.send(&Message {
-            module: &module.read()?,
-            // `as` rounds towards zero and stops at the ends, as int() does and
-            // the wire demands; it makes 0 of what is not a number.
-            stamp: created as i64,
-            nsecs: (msecs * 1e6).clamp(0.0, 999_999_999.0) as u32,
-            body: &body.read()?,
-        });
-        Ok(())
+        self.send_v1(&module, created, msecs, &body.read()?)
     }
 
     /// Queues one message with all that is known of it. Never waits for the
@@ -124,7 +119,7 @@ impl Client {
         let fields = Fields::read(fields);
         self.inner.send_record(&Record {
             time_ns: nanoseconds(created),
-            level: level.extract().map_or(0, |level: i64| level.clamp(0, 255) as u8),
+            level: level_of(level),
             logger: &logger.read()?,
             thread: &thread.read()?,
             process_id: process.extract().unwrap_or(0),
@@ -133,6 +128,61 @@ impl Client {
             fields: &fields.as_wire(),
         });
         Ok(())
+    }
+
+    /// Formats and queues a whole record, in one call; false when it does not
+    /// fit the template, and nothing has happened yet. `fields` knows the fields
+    /// of a record, and is asked when it `has_own` or the record brings some;
+    /// none: protocol 1. Never waits for the network.
+    fn log(
+        &self,
+        record: &Bound<'_, PyAny>,
+        template: &Bound<'_, Template>,
+        fields: Option<&Bound<'_, PyAny>>,
+        has_own: bool,
+    ) -> PyResult<bool> {
+        let (py, template) = (record.py(), template.get());
+        let Some(plain) = template.fit(record)? else { return Ok(false) };
+        let known = |name| plain.attributes.get_item(name);
+        let (Some(name), Some(created)) =
+            (known(intern!(py, "name"))?, known(intern!(py, "created"))?)
+        else {
+            return Ok(false);
+        };
+        let Ok(created) = created.extract::<f64>() else { return Ok(false) };
+        let name: Text<'_> = name.extract()?;
+        let Some(fields) = fields else {
+            let msecs = known(intern!(py, "msecs"))?.and_then(|msecs| msecs.extract().ok());
+            let Some(msecs) = msecs else { return Ok(false) };
+            self.send_v1(&name, created, msecs, &template.write(&plain)?)?;
+            return Ok(true);
+        };
+        let thread = known(intern!(py, "threadName"))?.filter(|name| !name.is_none());
+        let thread = thread.map(|name| name.extract::<Text<'_>>()).transpose()?;
+        let thread = thread.as_ref().map(Text::read).transpose()?;
+        let level = known(intern!(py, "levelno"))?;
+        let process = known(intern!(py, "process"))?;
+        let body = template.write(&plain)?;
+        let asked = match (plain.has_extra, has_own) {
+            (true, _) => Some(intern!(py, "of")),
+            (false, true) => Some(intern!(py, "without_extra")),
+            (false, false) => None,
+        };
+        let fields = match asked {
+            Some(name) => Fields::read(fields.call_method1(name, (record,))?.cast::<PyDict>()?),
+            None => Fields::default(),
+        };
+        self.inner.send_record(&Record {
+            time_ns: nanoseconds(created),
+            level: level.map_or(0, |level| level_of(&level)),
+            logger: &name.read()?,
+            thread: thread.as_deref().unwrap_or_default(),
+            process_id: process.and_then(|process| process.extract().ok()).unwrap_or(0),
+            body: &body,
+            exception_at: None,
+            fields: &fields.as_wire(),
+        });
+        Ok(true)
     }
 
     /// Waits until all that was sent before is in the kernel's hands, in
@@ -197,6 +247,24 @@ impl Client {
     }
 }
 
+impl Client {
+    fn send_v1(&self, module: &Text<'_>, created: f64, msecs: f64, body: &str) -> PyResult<()> {
+        self.inner.send(&Message {
+            module: &module.read()?,
+            // `as` rounds towards zero and stops at the ends, as int() does and
+            // the wire demands; it makes 0 of what is not a number.
+            stamp: created as i64,
+            nsecs: (msecs * 1e6).clamp(0.0, 999_999_999.0) as u32,
+            body,
+        });
+        Ok(())
+    }
+}
+
+fn level_of(level: &Bound<'_, PyAny>) -> u8 {
+    level.extract().map_or(0, |level: i64| level.clamp(0, 255) as u8)
+}
+
 fn protocol_of(name: &str) -> PyResult<Protocol> {
     match name {
         "1" => Ok(Protocol::V1),
@@ -241,6 +309,8 @@ fn raised(error: Error) -> PyErr {
 mod _loghog {
     #[pymodule_export]
     use super::Client;
+    #[pymodule_export]
+    use super::Template;
 
     /// The wheel's version.
     #[pymodule_export]

@@ -3,7 +3,12 @@
 //! Invariant: a key stands there once; the value put last counts.
 //! Leaves out: where they come from (`logger`, `layer`).
 
+use std::borrow::Cow;
+
 use wire::v2::batch::{Field, Value};
+
+/// Keys of a program's own code need no copy.
+type Key = Cow<'static, str>;
 
 /// A value of its own.
 #[derive(Clone, Debug)]
@@ -28,20 +33,21 @@ impl Owned {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields(Vec<(String, Owned)>);
+pub(crate) struct Fields(Vec<(Key, Owned)>);
 
 impl Fields {
-    pub(crate) fn put(&mut self, key: &str, value: Owned) {
-        match self.0.iter_mut().find(|(known, _)| known == key) {
+    pub(crate) fn put(&mut self, key: impl Into<Key>, value: Owned) {
+        let key = key.into();
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
-            None => self.0.push((key.to_owned(), value)),
+            None => self.0.push((key, value)),
         }
     }
 
     #[cfg(feature = "tracing")]
     pub(crate) fn put_all(&mut self, others: &Fields) {
         for (key, value) in &others.0 {
-            self.put(key, value.clone());
+            self.put(key.clone(), value.clone());
         }
     }
 

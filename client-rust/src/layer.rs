@@ -18,7 +18,7 @@ use wire::v2::batch::Record;
 use crate::client::Client;
 use crate::fields::{Fields, Owned};
 use crate::logger::since_1970;
-use crate::send;
+use crate::{send, text};
 
 /// A [`tracing_subscriber::Layer`] that sends events to a LogHog server; see
 /// [`Builder::layer`](crate::Builder::layer).
@@ -73,23 +73,24 @@ where
         if let Some(scope) = context.event_scope(event) {
             put_spans(scope, &mut fields);
         }
-        let mut body = String::new();
-        event.record(&mut Taken { fields: &mut fields, message: Some(&mut body) });
-        let target = metadata.target();
-        let dotted = target.contains("::").then(|| target.replace("::", "."));
+        let mut text = text::take();
+        let module_end = text::put_module(metadata.target(), &mut text);
+        event.record(&mut Taken { fields: &mut fields, message: Some(&mut text) });
+        let (module, body) = text::split(metadata.target(), &text, module_end);
         let (stamp, nsecs) = since_1970(SystemTime::now());
         let thread = std::thread::current();
         let record = Record {
             time_ns: stamp.saturating_mul(1_000_000_000).saturating_add(i64::from(nsecs)),
             level: level_number(*metadata.level()),
-            logger: dotted.as_deref().unwrap_or(target),
+            logger: module,
             thread: thread.name().unwrap_or_default(),
             process_id: self.client.process_id(),
-            body: &body,
+            body,
             exception_at: None,
             fields: &fields.as_wire(),
         };
         self.client.submit(&record, true);
+        text::give_back(text);
     }
 }
 
@@ -147,15 +148,21 @@ impl Taken<'_> {
     }
 
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        let mut text = String::new();
-        // A value that cannot be formatted costs itself, not what stands before.
-        if text.write_fmt(value).is_err() {
-            text.push_str(" (the rest could not be formatted)");
-        }
         match &mut self.message {
-            Some(message) if field.name() == "message" => message.push_str(&text),
-            _ => self.put(field, Owned::Text(text)),
+            Some(message) if field.name() == "message" => write(message, value),
+            _ => {
+                let mut text = String::new();
+                write(&mut text, value);
+                self.put(field, Owned::Text(text));
+            }
         }
+    }
+}
+
+/// A value that cannot be formatted costs itself, not what stands before.
+fn write(text: &mut String, value: fmt::Arguments<'_>) {
+    if text.write_fmt(value).is_err() {
+        text.push_str(" (the rest could not be formatted)");
     }
 }
 

@@ -107,6 +107,7 @@ mod send;
 mod socket;
 mod spool;
 mod stats;
+mod text;
 mod tls;
 mod v2;
 

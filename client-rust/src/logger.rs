@@ -14,7 +14,7 @@ use wire::v2::batch::Record as FullRecord;
 
 use crate::client::{Client, Message};
 use crate::fields::{Fields, Owned};
-use crate::send;
+use crate::{send, text};
 
 /// Writes a record's body.
 pub(crate) type Format = dyn Fn(&mut dyn Write, &Record<'_>) -> fmt::Result + Send + Sync;
@@ -62,22 +62,33 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let target = record.target();
-        let dotted = target.contains("::").then(|| target.replace("::", "."));
-        let module = dotted.as_deref().unwrap_or(target);
-        let mut body = String::new();
+        let mut text = text::take();
+        let module_end = text::put_module(record.target(), &mut text);
         let written = match &self.format {
-            Some(format) => format(&mut body, record),
-            None if self.client.is_v1() => level_and_message(&mut body, record),
-            None => write!(body, "{}", record.args()),
+            Some(format) => format(&mut text, record),
+            None if self.client.is_v1() => level_and_message(&mut text, record),
+            None => write!(text, "{}", record.args()),
         };
         // A value that cannot be formatted costs itself, not what stands before.
         if written.is_err() {
-            body.push_str(" (the rest could not be formatted)");
+            text.push_str(" (the rest could not be formatted)");
         }
+        let (module, body) = text::split(record.target(), &text, module_end);
+        self.send(record, module, body);
+        text::give_back(text);
+    }
+
+    /// Waits for at most the builder's `flush_limit`.
+    fn flush(&self) {
+        self.client.flush(self.flush_limit);
+    }
+}
+
+impl Logger {
+    fn send(&self, record: &Record<'_>, module: &str, body: &str) {
         let (stamp, nsecs) = since_1970(SystemTime::now());
         if self.client.is_v1() {
-            return self.client.send(&Message { module, stamp, nsecs, body: &body });
+            return self.client.send(&Message { module, stamp, nsecs, body });
         }
         let mut fields = Fields::default();
         // The same: what cannot be read costs itself.
@@ -89,16 +100,11 @@ impl Log for Logger {
             logger: module,
             thread: thread.name().unwrap_or_default(),
             process_id: self.client.process_id(),
-            body: &body,
+            body,
             exception_at: None,
             fields: &fields.as_wire(),
         };
         self.client.submit(&full, self.format.is_none());
-    }
-
-    /// Waits for at most the builder's `flush_limit`.
-    fn flush(&self) {
-        self.client.flush(self.flush_limit);
     }
 }
 
@@ -151,7 +157,7 @@ impl<'kvs> VisitSource<'kvs> for Taken<'_> {
         } else {
             Owned::Text(value.to_string())
         };
-        self.0.put(key.as_str(), owned);
+        self.0.put(key.as_str().to_owned(), owned);
         Ok(())
     }
 }

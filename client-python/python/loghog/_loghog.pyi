@@ -1,9 +1,19 @@
 """The native half; see client-python/src/lib.rs."""
 
+import logging
 import os
 from typing import Any, Final, Optional, Union, final
 
+from .fields import Fields
+
 VERSION: Final[str]
+
+@final
+class Template:
+    @staticmethod
+    def of(
+        style: logging.PercentStyle, record_type: type[logging.LogRecord], attributes: int
+    ) -> Optional[Template]: ...
 
 @final
 class Client:
@@ -38,6 +48,13 @@ class Client:
         exception: Optional[object],
         fields: dict[str, Union[None, bool, int, float, str, bytes]],
     ) -> None: ...
+    def log(
+        self,
+        record: logging.LogRecord,
+        template: Template,
+        fields: Optional[Fields],
+        has_own: bool,
+    ) -> bool: ...
     def flush(self, limit: float, unreachable_limit: float) -> bool: ...
     def close(self, limit: float) -> None: ...
     def stats(self) -> dict[str, Any]: ...

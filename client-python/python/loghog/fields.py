@@ -60,9 +60,25 @@ class Fields:
         elif source is not None:
             raise TypeError(f"fields must be a dict or a callable, not {type(source).__name__}")
 
+    @property
+    def has_own(self) -> bool:
+        """Whether a message gets any that it does not bring along."""
+        return bool(
+            self._constant or self._variables or self._ask is not None or self._level_field
+        )
+
     def of(self, record: logging.LogRecord) -> dict[str, Value]:
         """Those that hold for all, then those of the moment, then the record's
         own; the last value of a key counts."""
+        fields = self.without_extra(record)
+        # A copy: another thread may have the record too.
+        for key, value in record.__dict__.copy().items():
+            if key not in _PLAIN:
+                fields[key] = as_value(value)
+        return fields
+
+    def without_extra(self, record: logging.LogRecord) -> dict[str, Value]:
+        """The same of a record to which nobody has added anything."""
         fields = dict(self._constant)
         for key, variable in self._variables:
             try:
@@ -76,10 +92,6 @@ class Fields:
             fields[self._level_field] = as_value(record.levelname)
         if record.stack_info:
             fields["stack_info"] = as_value(record.stack_info)
-        # A copy: another thread may have the record too.
-        for key, value in record.__dict__.copy().items():
-            if key not in _PLAIN:
-                fields[key] = as_value(value)
         return fields
 
     def _add_constant(self, key: str, value: object) -> None:

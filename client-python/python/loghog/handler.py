@@ -16,7 +16,7 @@ import time
 import weakref
 from typing import Any, Final, Mapping, Optional, Sequence, TypedDict, Union, cast
 
-from ._loghog import Client
+from ._loghog import Client, Template
 from .arguments import (
     Compression,
     Path,
@@ -32,6 +32,7 @@ from .arguments import (
     transport,
 )
 from .fields import Fields, FieldSource
+from .formats import template_of
 
 # How long flush() waits, close(), and the end of the program altogether.
 _FLUSH_SECONDS: Final = 5.0
@@ -43,6 +44,9 @@ _UNREACHABLE_SECONDS: Final = 1.0
 # How long close() waits for the connection to end once all has been written,
 # or for the rest to get into the spool.
 _GOODBYE_SECONDS: Final = 0.5
+
+# No formatter: None is one.
+_NOTHING: Final = object()
 
 
 class Stats(TypedDict):
@@ -181,7 +185,15 @@ class LoghogHandler(logging.Handler):
             spool_bytes=None if spool_bytes is None else checked_size("spool_bytes", spool_bytes),
             **checked_ssl(ssl_info),
         )
-        self._send = self._client.send
+        self._log = self._client.log
+        self._has_own_fields = self._fields is not None and self._fields.has_own
+        # Whether nobody has put something of his own into the way of a record.
+        kind = type(self)
+        self._is_plain = kind.filter is logging.Handler.filter and kind.emit is LoghogHandler.emit
+        self._formats_itself = kind.format is not logging.Handler.format
+        # A formatter, and what the native client can do of its work; both at
+        # once, since another thread may look.
+        self._learned: tuple[object, Optional[Template]] = (_NOTHING, None)
         # The parent's socket, where a fork was noticed before the hook ran.
         self._inherited: Optional[int] = None
         self._pid = os.getpid()
@@ -194,16 +206,26 @@ class LoghogHandler(logging.Handler):
         _remember(self)
         _end_like_a_child_of_multiprocessing()
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        if self._is_plain and not self.filters:
+            # Without the handler's lock: `emit` takes it where there is need.
+            self.emit(record)
+            return True
+        return super().handle(record)
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             # Hooks of other modules may log in a child before ours has run, and
             # not every fork runs hooks. The record knows its process already.
             if record.process != self._open_in:
                 self._look_around()
-            if self._fields is None:
-                self._send(record.name, record.created, record.msecs, self.format(record))
-            else:
-                self._send_all_of(record, self._fields)
+            formatter, template = self._learned
+            if formatter is not self.formatter:
+                template = self._learn_format()
+            if template is None or not self._log(
+                record, template, self._fields, self._has_own_fields
+            ):
+                self._format_and_send(record)
             if self.print_debug:
                 self._print_failures()
         except Exception:
@@ -212,7 +234,9 @@ class LoghogHandler(logging.Handler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Counts a message that could not be formatted; says so when
         print_debug is set. Never raises."""
+        self.acquire()
         self._unformattable += 1
+        self.release()
         if self.print_debug:
             try:
                 _print(f"a message of {record.name!r} cannot be sent: {sys.exc_info()[1]!r}")
@@ -258,9 +282,23 @@ class LoghogHandler(logging.Handler):
         stats["dropped_unformattable"] = self._unformattable
         return cast(Stats, stats)
 
-    def _send_all_of(self, record: logging.LogRecord, fields: Fields) -> None:
-        # First: formatting makes exc_text.
-        body = self.format(record)
+    def _learn_format(self) -> Optional[Template]:
+        formatter = self.formatter
+        template = None if self._formats_itself else template_of(formatter)
+        self._learned = (formatter, template)
+        return template
+
+    def _format_and_send(self, record: logging.LogRecord) -> None:
+        # Formatters may count on it that they are called one at a time.
+        self.acquire()
+        try:
+            # First: formatting makes exc_text.
+            body = self.format(record)
+        finally:
+            self.release()
+        if self._fields is None:
+            self._client.send(record.name, record.created, record.msecs, body)
+            return
         self._client.send_record(
             record.name,
             record.created,
@@ -269,7 +307,7 @@ class LoghogHandler(logging.Handler):
             record.process,
             body,
             record.exc_text or None,
-            fields.of(record),
+            self._fields.of(record),
         )
 
     def _flush(self, limit: float, unreachable_limit: float) -> bool:
@@ -295,9 +333,13 @@ class LoghogHandler(logging.Handler):
     def _look_around(self) -> None:
         """A record is not of the process that this handler is open in. It may
         just come from another one, through a queue."""
-        self._notice_fork()
-        if self._open_in is None and _ending is None:
-            self._open_again()
+        self.acquire()
+        try:
+            self._notice_fork()
+            if self._open_in is None and _ending is None:
+                self._open_again()
+        finally:
+            self.release()
 
     def _open_again(self) -> None:
         before = self._counted()
@@ -331,7 +373,7 @@ class LoghogHandler(logging.Handler):
 
     def _renew(self) -> Optional[int]:
         self._client, inherited = self._client.inherited()
-        self._send = self._client.send
+        self._log = self._client.log
         self._pid = self._open_in = os.getpid()
         _remember(self)
         return inherited

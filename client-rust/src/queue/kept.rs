@@ -117,8 +117,13 @@ impl Queue {
         let mut state = self.lock();
         let first = state.accepted - state.waiting.len() as u64;
         state.waiting.split_front(into, messages_max, bytes_max, overhead_bytes);
-        if !into.is_empty() {
-            state.kept.push_back((first, into.len() as u64));
+        let taken = into.len() as u64;
+        match state.kept.back_mut() {
+            // Or an hour without a server would leave an entry for each time
+            // that the spool took something.
+            Some((kept, messages)) if *kept + *messages == first => *messages += taken,
+            _ if taken > 0 => state.kept.push_back((first, taken)),
+            _ => {}
         }
     }
 

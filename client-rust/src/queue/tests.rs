@@ -179,3 +179,27 @@ fn a_datagram_that_the_kernel_refuses_for_its_size_is_told_of() {
     assert_eq!(balance(&queue).dropped.too_large, 1);
     assert_eq!(queue.take_failures().len(), 1);
 }
+
+#[test]
+fn what_is_kept_one_after_the_other_takes_no_memory_for_each() {
+    let queue = Queue::new(BOUNDS);
+    let keep = |frame: &str| {
+        let _ = queue.push(frame.as_bytes());
+        let mut kept = Frames::default();
+        queue.keep(&mut kept, 5, 100, 0);
+        assert_eq!(kept.len(), 1);
+    };
+    (0..1000).for_each(|_| keep("x"));
+    assert_eq!(queue.lock().kept.len(), 1);
+    assert_eq!(balance(&queue).queued, 1000);
+    // A message that was dropped in between is no part of it.
+    for frame in ["1", "2", "3", "4", "5", "6"] {
+        let _ = queue.push(frame.as_bytes());
+    }
+    let mut kept = Frames::default();
+    queue.keep(&mut kept, 5, 100, 0);
+    assert_eq!(queue.lock().kept.len(), 2);
+    queue.settled(1004);
+    assert_eq!(queue.lock().oldest(), 1005);
+    assert_eq!(balance(&queue).queued, 1);
+}
