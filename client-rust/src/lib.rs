@@ -24,7 +24,9 @@
 //!
 //! The thread starts with the first message. When the server cannot be reached,
 //! it tries again: once at once, then in pauses that grow from 0.2 to 30
-//! seconds, each time looking the name up anew and trying every address.
+//! seconds, each time looking the name up anew and trying every address. A
+//! connection that lasted two seconds, or over which something was
+//! acknowledged, ends that: the next pause is a short one again.
 //!
 //! # Losing nothing
 //!

@@ -57,8 +57,9 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The longest pause while somebody waits in `flush` or `close`.
 pub const PAUSE_HURRIED: Duration = Duration::from_millis(100);
 
-/// A connection that lasted this long was a good one: its end is not held
-/// against the server, and the pauses begin anew.
+/// A connection that lasted this long was a good one, as is any over which the
+/// server has acknowledged something: its end is not held against the server,
+/// and the pauses begin anew.
 pub const CONNECTION_PROVEN: Duration = Duration::from_secs(2);
 
 /// Failed attempts in a row after which the server counts as unreachable. The

@@ -146,6 +146,39 @@ fn a_server_back_from_an_outage_gets_what_it_lacks_and_nothing_twice() {
 }
 
 #[test]
+fn connections_that_brought_something_never_lengthen_the_pause_however_short_they_were() {
+    const CUTS: usize = 12;
+    let server = Fake::start();
+    let client = client(&server);
+    let started = Instant::now();
+    for number in 0..CUTS {
+        // Nobody hurries the client by a flush.
+        say(&client, &number.to_string());
+        server.wait_for(number + 1);
+        eventually("it is acknowledged", || client.stats().acknowledged == number as u64 + 1);
+        server.cut_all();
+        eventually("the cut is noticed", || client.stats().failures == number as u64 + 1);
+    }
+    // Doubled each time, the pauses would be far longer together.
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_server_that_takes_us_and_drops_us_at_once_is_called_seldomer_each_time() {
+    // Greeted, and gone in the middle of the first batch.
+    let cuts = vec![150; 100];
+    let server = Fake::with(Manners { cuts, forgets: true, ..Manners::default() });
+    let client = client(&server);
+    let started = Instant::now();
+    say(&client, &"x".repeat(1_000));
+    server.until("six attempts", |state| state.hellos == 6);
+    let pauses = [0, 0, 200, 400, 800].map(|millis| Duration::from_millis(millis) * 3 / 4);
+    let least: Duration = pauses.iter().sum();
+    assert!(started.elapsed() >= least, "{:?}", started.elapsed());
+    assert_eq!(balanced(&client).queued, 1);
+}
+
+#[test]
 fn what_is_dropped_is_reported_by_reason() {
     let nobody = Reserved::new();
     let client = builder("app")

@@ -233,9 +233,8 @@ fn a_pipe_with_a_spool_loses_nothing_either() {
 }
 
 fn survive_kills(options: impl FnOnce(&mut Command, &Path)) {
-    const PART: usize = 5_000;
-    // The client's pauses grow with each.
-    const KILLS: usize = 2;
+    const PART: usize = 2_000;
+    const KILLS: usize = 8;
     let (proxy, folder) = (Proxy::start(Random::from_environment()), folder());
     proxy.calm();
     let mut daemon = start();

@@ -21,7 +21,7 @@ use crate::frames::Frames;
 use crate::limits::{
     GATHER, HANDOVER_LIMIT, IO_SLICE, PAUSE_HURRIED, REPORT_EVERY, SPOOL_SYNC_EVERY, STALL_LIMIT,
 };
-use crate::pause::Pause;
+use crate::pause::{Ended, Pause};
 use crate::queue::{Bounds, Queue, Urgency};
 use crate::send;
 use crate::socket::Slot;
@@ -90,7 +90,12 @@ pub(super) struct Engine {
 enum Link {
     None,
     Dialing(Dialing),
-    V2 { session: Box<Session>, since: Instant },
+    V2 {
+        session: Box<Session>,
+        since: Instant,
+        /// Something has been settled by this session.
+        brought: bool,
+    },
     V1 { connection: Connection, since: Instant, sent: u64 },
 }
 
@@ -285,8 +290,8 @@ impl Engine {
                     self.store.skip_to(welcome.taken.saturating_add(1));
                 }
                 self.reported = None;
-                self.settle(welcome.durable);
-                self.link = Link::V2 { session, since };
+                let brought = self.settle(welcome.durable);
+                self.link = Link::V2 { session, since, brought };
             }
             Answer::V1(connection) => {
                 self.link = Link::V1 { connection, since, sent: 0 };
@@ -299,12 +304,13 @@ impl Engine {
         let Link::V2 { session, .. } = &mut self.link else { return Ok(()) };
         let mut heard = Vec::new();
         let mut end = session.read(&mut heard);
+        let mut has_brought = false;
         for heard in heard {
             match heard {
                 Heard::Ack { durable } => {
                     self.refused.clear();
                     self.tally.acknowledged(durable);
-                    self.settle(durable);
+                    has_brought |= self.settle(durable);
                 }
                 Heard::Refused { first, .. } if self.refused.contains(&first) => {}
                 Heard::Refused { messages, first, text } => {
@@ -315,6 +321,9 @@ impl Engine {
                     ));
                 }
             }
+        }
+        if let Link::V2 { brought, .. } = &mut self.link {
+            *brought |= has_brought;
         }
         if end.is_ok() {
             end = self.fill_and_write();
@@ -380,11 +389,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Everything up to `durable` is safe.
-    fn settle(&mut self, durable: u64) {
+    /// Everything up to `durable` is safe; whether that was news.
+    fn settle(&mut self, durable: u64) -> bool {
         let (own, earlier) = self.store.settle(durable);
         self.book.count(|stats| stats.acknowledged += own + earlier);
         self.queue.settled(own);
+        own + earlier > 0
     }
 
     /// Ends a session that was in order; the next one begins at once.
@@ -395,17 +405,19 @@ impl Engine {
     }
 
     fn lost(&mut self, error: &SessionError) {
-        let (peer, since) = match std::mem::replace(&mut self.link, Link::None) {
-            Link::V2 { session, since } => (session.stream().peer(), since),
+        let (peer, ended) = match std::mem::replace(&mut self.link, Link::None) {
+            Link::V2 { session, since, brought } => {
+                (session.stream().peer(), Ended { lasted: since.elapsed(), brought })
+            }
             other => return self.link = other,
         };
         self.tally.lost();
         self.held_until = Instant::now().checked_add(error.hold());
-        self.ended(peer, since, &error.to_string());
+        self.ended(peer, ended, &error.to_string());
     }
 
-    fn ended(&mut self, peer: std::net::SocketAddr, since: Instant, why: &str) {
-        self.pause.ended(since.elapsed());
+    fn ended(&mut self, peer: std::net::SocketAddr, ended: Ended, why: &str) {
+        self.pause.ended(ended);
         self.pause.settle();
         self.paused_since = Instant::now();
         // One that takes us and drops us at once is no better than none.
@@ -487,7 +499,9 @@ impl Engine {
         }
         if let Err(lost) = end {
             self.link = Link::None;
-            self.ended(peer, since, &lost.to_string());
+            // Nobody says over v1 that anything has arrived.
+            let ended = Ended { lasted: since.elapsed(), brought: false };
+            self.ended(peer, ended, &lost.to_string());
         }
     }
 
