@@ -332,6 +332,20 @@ fn the_next_program_sends_what_the_last_one_left_in_the_spool() {
 }
 
 #[test]
+fn a_client_closed_at_once_leaves_everything_in_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let with = builder("app").address(nobody.address.to_string()).spool(dir.path());
+    let client = with.build_client().unwrap();
+    say_numbers(&client, 0, 20_000);
+    // It has no time, and then as much as the disk takes.
+    client.close(Duration::ZERO);
+    assert!(client.close(PATIENCE));
+    let stats = balanced(&client);
+    assert_eq!((stats.queued, stats.dropped.total()), (20_000, 0));
+}
+
+#[test]
 fn spools_that_others_left_are_emptied_under_their_own_ids_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = Reserved::new();
@@ -349,7 +363,8 @@ fn spools_that_others_left_are_emptied_under_their_own_ids_and_removed() {
     server.wait_for(30);
     assert_eq!(server.read(|state| state.ids.len()), 3);
     server.read(|state| state.kept.values().for_each(|kept| assert_eq!(kept.len(), 10)));
-    eventually("the others' folders are gone", || folders(dir.path()) == 1);
+    eventually("nothing is left to adopt", || !client.is_adopting());
+    assert_eq!(folders(dir.path()), 1, "the others' folders are gone");
     assert_eq!(client.stats().acknowledged, 30);
 }
 

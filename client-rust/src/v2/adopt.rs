@@ -38,6 +38,7 @@ impl Adoption {
             return;
         }
         self.looked = Some(Instant::now());
+        let working = Working::begin(book);
         let queue = Arc::new(Queue::new(bounds));
         let Ok(bell) = queue.bell() else { return };
         if !queue.claim_idle_sender() {
@@ -45,9 +46,9 @@ impl Adoption {
         }
         queue.close(Duration::MAX);
         self.at_work = Some(Arc::clone(&queue));
-        let (terms, book) = (Arc::clone(terms), Arc::clone(book));
+        let terms = Arc::clone(terms);
         // One that cannot be started is tried at the next look.
-        let _ = send::spawn(move || adopt_all(&terms, &queue, &book, &bell));
+        let _ = send::spawn(move || adopt_all(&terms, &queue, &working.0, &bell));
     }
 
     /// Gives up what has not been sent; it stays where it is.
@@ -55,6 +56,22 @@ impl Adoption {
         if let Some(queue) = &self.at_work {
             queue.close(Duration::ZERO);
         }
+    }
+}
+
+/// The client's queue knows of the work for as long as this is there.
+struct Working(Arc<Queue>);
+
+impl Working {
+    fn begin(book: &Arc<Queue>) -> Working {
+        book.set_adopting(true);
+        Working(Arc::clone(book))
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.set_adopting(false);
     }
 }
 

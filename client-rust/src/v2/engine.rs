@@ -35,6 +35,7 @@ pub(crate) fn start(
     slot: Arc<Slot>,
 ) -> io::Result<()> {
     let bell = queue.bell()?;
+    queue.set_adopting(terms.spool.is_some());
     send::spawn(move || {
         let _ending = send::Ending(Arc::clone(&queue));
         let place = terms.spool.clone().map(|place| (place, terms.app.clone()));
@@ -48,6 +49,7 @@ pub(crate) fn start(
                 if let Some(Err(error)) = engine.run().take_spool().map(Spool::close) {
                     book.say(error.to_string());
                 }
+                book.set_adopting(false);
             }
             Err(error) => queue.sender_failed(error.to_string()),
         }
@@ -96,7 +98,11 @@ enum Link {
         /// Something has been settled by this session.
         brought: bool,
     },
-    V1 { connection: Connection, since: Instant, sent: u64 },
+    V1 {
+        connection: Connection,
+        since: Instant,
+        sent: u64,
+    },
 }
 
 enum Better {
