@@ -164,6 +164,11 @@ pub const SPOOL_SYNC_EVERY: Duration = Duration::from_secs(1);
 /// A spool that cannot be opened or written is tried again after this long.
 pub const SPOOL_RETRY: Duration = Duration::from_secs(5);
 
+/// A file of the spool that refuses to be read is tried this often, with
+/// `SPOOL_RETRY` between; then what is behind it is sent, and it is counted as
+/// damaged. The next program may find it readable again.
+pub const SPOOL_READ_TRIES: u32 = 12;
+
 /// How often the client looks for spools that other processes of the
 /// application have left behind.
 pub const ADOPT_EVERY: Duration = Duration::from_secs(60);

@@ -204,6 +204,8 @@ impl Queue {
                 frame.len(),
                 self.bounds.frame_bytes
             ));
+            // The server is to hear of it.
+            self.wake(state);
             return false;
         }
         state.make_room(&self.bounds, 1, frame.len());
@@ -227,6 +229,7 @@ impl Queue {
         state.stats.enqueued += 1;
         state.stats.dropped.too_large += 1;
         state.note(failure);
+        self.wake(state);
     }
 
     /// True when messages wait and there is no sender: the caller must start

@@ -11,6 +11,7 @@ use harness::{PATIENCE, Reserved, balanced, eventually, say};
 use log::Log;
 use loghog::{Builder, Client, Compression, Protocol, Record, builder};
 use proptest::prelude::*;
+use wire::v2::handshake::ClientId;
 
 fn for_server(server: &Fake) -> Builder {
     builder("app").address(server.address.to_string()).hostname("web01").protocol(Protocol::V2)
@@ -200,6 +201,56 @@ fn what_is_dropped_is_reported_by_reason() {
     let dropped = server.read(|state| state.reports[0].dropped.clone());
     use wire::v2::report::Dropped;
     assert_eq!(dropped, [(Dropped::MemoryFull, 90), (Dropped::TooLong, 1)]);
+}
+
+fn told(server: &Fake) -> Vec<(wire::v2::report::Dropped, u64)> {
+    server.read(|state| {
+        state.reports.iter().flat_map(|report| report.dropped.iter().copied()).collect()
+    })
+}
+
+#[test]
+fn what_is_dropped_at_the_very_end_is_reported_before_the_farewell() {
+    let server = Fake::start();
+    let client = client(&server);
+    say(&client, "well");
+    assert!(client.flush(PATIENCE));
+    say(&client, &"x".repeat(2 << 20));
+    assert!(client.close(PATIENCE));
+    server.until("the farewell", |state| state.farewells == 1);
+    assert_eq!(told(&server), [(wire::v2::report::Dropped::TooLong, 1)]);
+}
+
+#[test]
+fn what_could_not_be_reported_is_by_the_next_program_with_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let address = nobody.address.to_string();
+    let with = || builder("app").address(&address).spool(dir.path());
+    let clients: Vec<_> = (0..3).map(|_| with().build_client().unwrap()).collect();
+    eventually("each has a folder", || folders(dir.path()) == 3);
+    clients.iter().for_each(|client| say(client, &"x".repeat(2 << 20)));
+    // The first leaves a message as well.
+    say(&clients[0], "0");
+    clients.iter().for_each(|client| assert!(client.close(PATIENCE)));
+    drop(clients);
+    let address = nobody.address;
+    drop(nobody);
+    let server = Fake::at(address, Manners::default());
+    // It has nothing to say itself.
+    let client = with().build_client().unwrap();
+    server.wait_for(1);
+    let tooled = (wire::v2::report::Dropped::TooLong, 1);
+    eventually("all is told", || told(&server) == [tooled; 3]);
+    eventually("nothing is left to adopt", || !client.is_adopting());
+    assert!(client.close(PATIENCE));
+    assert_eq!(folders(dir.path()), 1);
+    drop(client);
+    // Once is enough.
+    let client = with().build_client().unwrap();
+    say(&client, "1");
+    assert!(client.flush(PATIENCE) && client.close(PATIENCE));
+    assert_eq!(told(&server).len(), 3);
 }
 
 #[test]
@@ -478,6 +529,48 @@ fn an_old_copy_of_a_spool_goes_on_under_a_new_id() {
     let bodies = server.read(|state| state.kept[&other].clone());
     assert_eq!(bodies.into_iter().map(|kept| kept.body).collect::<Vec<_>>(), numbers(100));
     assert_eq!(balanced(&client).acknowledged, 100);
+}
+
+#[test]
+fn an_id_that_somebody_else_has_used_for_numbers_of_ours_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let client = builder("app").address(nobody.address.to_string()).spool(dir.path());
+    let client = client.build_client().unwrap();
+    say_numbers(&client, 0, 100);
+    eventually("all is in the spool", || client.stats().spooled == 100);
+    // We have sent nothing, but the server has some of our numbers.
+    let folder = std::fs::read_dir(dir.path().join("app")).unwrap().next().unwrap().unwrap();
+    let name = folder.file_name().into_string().unwrap();
+    let id = ClientId(u128::from_str_radix(&name, 16).unwrap().to_be_bytes());
+    let address = nobody.address;
+    drop(nobody);
+    let server = Fake::at(address, Manners { is_ahead: Some((id, 50)), ..Manners::default() });
+    assert!(client.flush(Duration::ZERO) || client.flush(PATIENCE), "{:?}", client.take_failures());
+    assert_eq!(server.read(State::bodies), numbers(100));
+    assert!(!folder.path().exists() && folders(dir.path()) == 1);
+    assert_eq!(balanced(&client).acknowledged, 100);
+}
+
+#[test]
+fn a_spool_that_is_removed_under_the_program_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let client = builder("app").address(nobody.address.to_string()).spool(dir.path());
+    let client = client.build_client().unwrap();
+    say_numbers(&client, 0, 100);
+    eventually("all is in the spool", || client.stats().spooled == 100);
+    std::fs::remove_dir_all(dir.path().join("app")).unwrap();
+    eventually("it is there again", || folders(dir.path()) == 1);
+    say_numbers(&client, 100, 200);
+    eventually("new messages are in it", || client.stats().spooled == 200);
+    let address = nobody.address;
+    drop(nobody);
+    let server = Fake::at(address, Manners::default());
+    assert!(client.flush(Duration::ZERO) || client.flush(PATIENCE), "{:?}", client.take_failures());
+    // Memory had the first ones.
+    assert_eq!(server.read(State::bodies), numbers(200));
+    assert_eq!((balanced(&client).acknowledged, client.stats().damaged), (200, 0));
 }
 
 #[test]

@@ -78,17 +78,18 @@ impl Drop for Working {
 fn adopt_all(terms: &Arc<Terms>, queue: &Arc<Queue>, book: &Arc<Queue>, bell: &Bell) {
     let _ending = send::Ending(Arc::clone(queue));
     let Some(place) = &terms.spool else { return };
+    let mut passed = Vec::new();
     while !queue.is_over() {
-        match Spool::adopt(&place.dir, &terms.app, place.bounds) {
+        match Spool::adopt(&place.dir, &terms.app, place.bounds, &passed) {
             Ok(Some(spool)) => {
+                passed.push(spool.id());
                 let store = Store::of(spool, terms.window_bytes);
                 let slot = Arc::<Slot>::default();
                 let (terms, book) = (Arc::clone(terms), Arc::clone(book));
                 let engine = Engine::new(terms, Arc::clone(queue), book, bell.clone(), slot, store);
                 // What is not empty now stays; it is tried at another time.
-                match engine.run().take_spool().filter(Spool::is_empty) {
-                    Some(spool) => spool.remove(),
-                    None => return,
+                if let Some(spool) = engine.run().take_spool().filter(Spool::is_empty) {
+                    spool.remove();
                 }
             }
             // A folder that refuses is told of by the engine, for our own spool.
