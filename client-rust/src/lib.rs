@@ -52,7 +52,13 @@
 //! Key-values become fields beside the text, as do level, thread and process.
 //! The feature `tracing` adds a layer for that crate (`Builder::layer`).
 //!
-//! Lost are, all counted in [`Stats`] and reported to the server:
+//! A spool belongs to the user who made it, and holds no links: nobody else's
+//! folder is used, and no link in it is followed. What the disk damaged is passed
+//! over, folders of a newer version are left to it, and two copies of a spool may
+//! send the same messages, but lose none.
+//!
+//! Lost are, all counted in [`Stats`] and reported to the server, with a spool
+//! also by the next program where this one could not:
 //! - the oldest messages that wait in memory when that is full: without a spool
 //!   because the server is away, with one because it is full, or its disk
 //!   refuses. What has a number is never dropped to make room;

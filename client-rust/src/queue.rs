@@ -437,6 +437,8 @@ impl Queue {
             state.stats.dropped.closed += kept;
         }
         if state.closed {
+            // What found no room in the spool is not safe there.
+            state.is_safe &= state.waiting.is_empty();
             state.drop_waiting();
         }
         self.progress.notify_all();

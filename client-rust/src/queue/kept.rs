@@ -159,6 +159,11 @@ impl Queue {
         self.lock().is_safe = is_safe;
     }
 
+    /// Messages that nobody has taken yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.lock().waiting.len() as u64
+    }
+
     /// Whether spools that others left are looked for, or emptied.
     pub(crate) fn set_adopting(&self, is_adopting: bool) {
         self.lock().is_adopting = is_adopting;

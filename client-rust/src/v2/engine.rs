@@ -298,7 +298,11 @@ impl Engine {
     }
 
     fn sync(&mut self) {
-        self.store.set_unreported(self.tally.unconfirmed(&self.drops()));
+        self.sync_with(&self.drops());
+    }
+
+    fn sync_with(&mut self, drops: &Stats) {
+        self.store.set_unreported(self.tally.unconfirmed(drops));
         self.store.sync(&self.book);
     }
 
@@ -314,7 +318,10 @@ impl Engine {
         if let Link::V1 { connection, .. } = std::mem::replace(&mut self.link, Link::None) {
             connection.finish();
         }
-        self.sync();
+        // What still waits found no room, and is lost with the program.
+        let mut drops = self.drops();
+        drops.dropped.closed += self.queue.waiting();
+        self.sync_with(&drops);
         self.queue.set_safe(self.store.is_safe());
         self.store
     }
