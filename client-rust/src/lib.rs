@@ -54,8 +54,9 @@
 //!
 //! A spool belongs to the user who made it, and holds no links: nobody else's
 //! folder is used, and no link in it is followed. What the disk damaged is passed
-//! over, folders of a newer version are left to it, and two copies of a spool may
-//! send the same messages, but lose none.
+//! over, and folders of a newer version are left to it. Do not use two copies of
+//! a spool: they have one id, and where the server cannot tell them apart, it
+//! takes messages of one for those of the other.
 //!
 //! Lost are, all counted in [`Stats`] and reported to the server, with a spool
 //! also by the next program where this one could not:
@@ -96,6 +97,18 @@
 //! others.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
 
 mod bell;
 mod builder;
@@ -104,6 +117,8 @@ mod connect;
 mod connection;
 mod fields;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(feature = "tracing")]
 mod layer;
 pub mod limits;

@@ -176,7 +176,7 @@ pub const ADOPT_EVERY: Duration = Duration::from_secs(60);
 const _: () = assert!(WINDOW_BYTES <= QUEUE_BYTES);
 const _: () = assert!(PIECE_BYTES <= RECORD_BYTES_MAX);
 const _: () = assert!(SPOOL_FILE_BYTES <= SPOOL_BYTES);
-const _: () = assert!(RECORD_BYTES_MAX < SPOOL_BYTES_MIN as usize);
+const _: () = assert!((RECORD_BYTES_MAX as u64) < SPOOL_BYTES_MIN);
 const _: () = assert!(QUEUE_BYTES_MIN <= QUEUE_BYTES);
 const _: () = assert!(PAUSE_MIN.as_millis() <= PAUSE_MAX.as_millis());
 const _: () = assert!(3 * IO_SLICE.as_millis() <= END_LIMIT.as_millis());
