@@ -3,6 +3,10 @@
 //! Invariant: a key stands there once; the value put last counts.
 //! Leaves out: where they come from (`logger`, `layer`).
 
+use std::borrow::Cow;
+#[cfg(feature = "tracing")]
+use std::sync::Arc;
+
 use wire::v2::batch::{Field, Value};
 
 /// A value of its own.
@@ -12,6 +16,9 @@ pub(crate) enum Owned {
     Int(i64),
     Float(f64),
     Text(String),
+    /// The same for a value that goes with many messages.
+    #[cfg(feature = "tracing")]
+    Shared(Arc<str>),
     Json(String),
 }
 
@@ -22,27 +29,40 @@ impl Owned {
             Owned::Int(value) => Value::Int(*value),
             Owned::Float(value) => Value::Float(*value),
             Owned::Text(text) => Value::Text(text),
+            #[cfg(feature = "tracing")]
+            Owned::Shared(text) => Value::Text(text),
             Owned::Json(text) => Value::Json(text),
         }
     }
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields(Vec<(String, Owned)>);
+pub(crate) struct Fields(Vec<(Cow<'static, str>, Owned)>);
 
 impl Fields {
-    pub(crate) fn put(&mut self, key: &str, value: Owned) {
-        match self.0.iter_mut().find(|(known, _)| known == key) {
+    pub(crate) fn put(&mut self, key: Cow<'static, str>, value: Owned) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
-            None => self.0.push((key.to_owned(), value)),
+            None => self.0.push((key, value)),
         }
     }
 
     #[cfg(feature = "tracing")]
     pub(crate) fn put_all(&mut self, others: &Fields) {
         for (key, value) in &others.0 {
-            self.put(key, value.clone());
+            self.put(key.clone(), value.clone());
         }
+    }
+
+    /// The same fields, with texts that are cheap to clone.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn into_shared(mut self) -> Fields {
+        for (_, value) in &mut self.0 {
+            if let Owned::Text(text) = value {
+                *value = Owned::Shared(Arc::from(text.as_str()));
+            }
+        }
+        self
     }
 
     pub(crate) fn as_wire(&self) -> Vec<Field<'_>> {

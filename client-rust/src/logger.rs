@@ -3,6 +3,7 @@
 //! Invariant: logging neither waits nor fails, and what the sender's libraries log is not sent.
 //! Leaves out: the queue and all behind it (`client`).
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -151,7 +152,7 @@ impl<'kvs> VisitSource<'kvs> for Taken<'_> {
         } else {
             Owned::Text(value.to_string())
         };
-        self.0.put(key.as_str(), owned);
+        self.0.put(Cow::Owned(key.to_string()), owned);
         Ok(())
     }
 }
