@@ -32,8 +32,9 @@ ENVIRONMENT := $(CARGO_TARGET_DIR)/python
 export PYO3_PYTHON := $(ENVIRONMENT)/bin/python
 
 # maturin alone builds the Python client, in its own way; cargo would build it
-# once more.
-REST := --workspace --exclude loghog-python
+# once more. The layer for tracing is a feature of the Rust client.
+FEATURES := --features loghog/tracing
+REST := --workspace --exclude loghog-python $(FEATURES)
 
 # Where the scenarios find a Python with the wheel.
 export LOGHOG_PYTHON := $(PYO3_PYTHON)
@@ -67,7 +68,7 @@ format: setup
 .PHONY: lint
 lint: setup
 	$(call step,lints: cargo clippy)
-	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --locked --workspace $(FEATURES) --all-targets -- -D warnings
 
 .PHONY: build
 build: setup
@@ -94,7 +95,7 @@ pytest: build wheel
 .PHONY: doc
 doc: setup
 	$(call step,documentation: cargo doc)
-	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --workspace
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --workspace $(FEATURES)
 
 .PHONY: shipped
 shipped: build

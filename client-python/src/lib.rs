@@ -4,6 +4,15 @@
 //! Leaves out: everything that Python does as well (`python/loghog/handler.py`).
 
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap
+)]
 
 mod fields;
 mod template;
@@ -251,10 +260,8 @@ impl Client {
     fn send_v1(&self, module: &Text<'_>, created: f64, msecs: f64, body: &str) -> PyResult<()> {
         self.inner.send(&Message {
             module: &module.read()?,
-            // `as` rounds towards zero and stops at the ends, as int() does and
-            // the wire demands; it makes 0 of what is not a number.
-            stamp: created as i64,
-            nsecs: (msecs * 1e6).clamp(0.0, 999_999_999.0) as u32,
+            stamp: whole(created),
+            nsecs: u32::try_from(whole((msecs * 1e6).clamp(0.0, 999_999_999.0))).unwrap_or(0),
             body,
         });
         Ok(())
@@ -262,7 +269,7 @@ impl Client {
 }
 
 fn level_of(level: &Bound<'_, PyAny>) -> u8 {
-    level.extract().map_or(0, |level: i64| level.clamp(0, 255) as u8)
+    level.extract().map_or(0, |level: i64| u8::try_from(level.clamp(0, 255)).unwrap_or(0))
 }
 
 fn protocol_of(name: &str) -> PyResult<Protocol> {
@@ -285,7 +292,14 @@ fn compression_of(name: &str) -> PyResult<Compression> {
 
 /// To the microsecond: a float of today has no more.
 fn nanoseconds(seconds: f64) -> i64 {
-    ((seconds * 1e6).round() as i64).saturating_mul(1_000)
+    whole((seconds * 1e6).round()).saturating_mul(1_000)
+}
+
+/// Rounded towards zero and stopped at the ends, as int() does and the wire
+/// demands; 0 of what is not a number.
+#[expect(clippy::cast_possible_truncation, reason = "that is what is wanted")]
+fn whole(number: f64) -> i64 {
+    number as i64
 }
 
 fn seconds(seconds: f64) -> Duration {

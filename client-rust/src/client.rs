@@ -194,7 +194,8 @@ impl Client {
     /// were left over. It takes `limit` at most, and a second when the server
     /// is unreachable; what is left then, and what is sent later, is lost and
     /// counted. With a spool what is left stays there for the next program, and
-    /// counts as well done. May be called again.
+    /// counts as well done; a disk that is slow to take it may have all of
+    /// `limit`. May be called again.
     pub fn close(&self, limit: Duration) -> bool {
         if send::is_sender() {
             return false;
@@ -205,9 +206,22 @@ impl Client {
         let reserved = if has_spool { END_LIMIT } else { Duration::ZERO };
         let flush_limit = limit.saturating_sub(reserved);
         let flushed = self.begin_flush(flush_limit, UNREACHABLE_LIMIT).wait_all();
-        self.queue.close(Duration::ZERO);
-        self.queue.wait_for_end(END_LIMIT.min(limit.saturating_sub(started.elapsed())));
+        let left = limit.saturating_sub(started.elapsed());
+        if has_spool {
+            self.queue.close_into_spool();
+            self.queue.wait_for_end(left);
+        } else {
+            self.queue.close(Duration::ZERO);
+            self.queue.wait_for_end(END_LIMIT.min(left));
+        }
         flushed || (has_spool && self.queue.is_safe())
+    }
+
+    /// Whether messages that other programs have left in the spool are being
+    /// looked for, or sent. It becomes false once there are none, or none that
+    /// can be sent; a client that is closed earlier leaves them for the next.
+    pub fn is_adopting(&self) -> bool {
+        self.queue.is_adopting()
     }
 
     /// What became of the messages so far.

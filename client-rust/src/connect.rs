@@ -106,10 +106,12 @@ impl Route {
             return Err(ConnectError::Stopped);
         }
         let peers = self.lookup()?;
-        if let Way::Udp = self.way {
-            return open_udp(&peers, attempt, slot).map(Connection::Udp);
-        }
         let mut failure = ConnectError::NoAddress { host: self.host.clone() };
+        if let Way::Udp = self.way {
+            let chosen = peers.get(attempt as usize % peers.len().max(1));
+            let opened = chosen.map(|peer| open_udp(*peer, peers.len() > 1, slot));
+            return opened.unwrap_or(Err(failure)).map(Connection::Udp);
+        }
         for peer in peers {
             if is_over() {
                 return Err(ConnectError::Stopped);
@@ -207,13 +209,12 @@ fn step(tls: &mut ClientConnection, socket: &mut TcpStream) -> Result<(), Lost> 
     Ok(())
 }
 
+/// `is_one_of_several`: the others get their turn if this one refuses.
 fn open_udp(
-    peers: &[SocketAddr],
-    attempt: u32,
+    peer: SocketAddr,
+    is_one_of_several: bool,
     slot: &Arc<Slot>,
 ) -> Result<SingleFrames, ConnectError> {
-    // The lookup returned at least one.
-    let peer = peers[attempt as usize % peers.len()];
     let refused = |source| ConnectError::Refused { peer, source };
     let socket = Socket::new(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP))
         .map_err(refused)?;
@@ -222,7 +223,7 @@ fn open_udp(
     socket.io.set_write_timeout(Some(IO_SLICE)).map_err(refused)?;
     let icmp_wait = if peer.ip().is_loopback() {
         ICMP_WAIT_LOOPBACK
-    } else if peers.len() > 1 {
+    } else if is_one_of_several {
         ICMP_WAIT_REMOTE
     } else {
         Duration::ZERO

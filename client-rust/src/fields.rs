@@ -4,6 +4,8 @@
 //! Leaves out: where they come from (`logger`, `layer`).
 
 use std::borrow::Cow;
+#[cfg(feature = "tracing")]
+use std::sync::Arc;
 
 use wire::v2::batch::{Field, Value};
 
@@ -17,6 +19,9 @@ pub(crate) enum Owned {
     Int(i64),
     Float(f64),
     Text(String),
+    /// The same for a value that goes with many messages.
+    #[cfg(feature = "tracing")]
+    Shared(Arc<str>),
     Json(String),
 }
 
@@ -27,6 +32,8 @@ impl Owned {
             Owned::Int(value) => Value::Int(*value),
             Owned::Float(value) => Value::Float(*value),
             Owned::Text(text) => Value::Text(text),
+            #[cfg(feature = "tracing")]
+            Owned::Shared(text) => Value::Text(text),
             Owned::Json(text) => Value::Json(text),
         }
     }
@@ -49,6 +56,17 @@ impl Fields {
         for (key, value) in &others.0 {
             self.put(key.clone(), value.clone());
         }
+    }
+
+    /// The same fields, with texts that are cheap to clone.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn into_shared(mut self) -> Fields {
+        for (_, value) in &mut self.0 {
+            if let Owned::Text(text) = value {
+                *value = Owned::Shared(Arc::from(text.as_str()));
+            }
+        }
+        self
     }
 
     pub(crate) fn as_wire(&self) -> Vec<Field<'_>> {

@@ -3,6 +3,7 @@
 //! Invariant: logging neither waits nor fails, and what the sender's libraries say is not sent.
 //! Leaves out: the queue and all behind it (`client`).
 
+use std::error::Error;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,6 +29,10 @@ use crate::{send, text};
 /// and those of all spans around it, travel beside. Where a key stands in
 /// several, the event counts before the spans, and an inner span before an outer
 /// one. The field `span` names the spans, outermost first: `request:query`.
+///
+/// An error is sent with those that caused it: `cannot save: disk full`. What
+/// comes from the `log` crate by way of `tracing-log` has its own target as the
+/// module. To send less than to other layers, give this one a filter.
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub(crate) client: Arc<Client>,
@@ -50,17 +55,20 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
-        attributes.record(&mut Taken { fields: &mut fields, message: None });
+        attributes.record(&mut Taken::fields(&mut fields));
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(OfSpan(fields));
+            span.extensions_mut().insert(OfSpan(fields.into_shared()));
         }
     }
 
     fn on_record(&self, id: &Id, values: &SpanRecord<'_>, context: Context<'_, S>) {
+        // Formatting may log, and so read the span: not under its lock.
+        let mut fields = Fields::default();
+        values.record(&mut Taken::fields(&mut fields));
         if let Some(span) = context.span(id)
-            && let Some(OfSpan(fields)) = span.extensions_mut().get_mut()
+            && let Some(OfSpan(known)) = span.extensions_mut().get_mut()
         {
-            values.record(&mut Taken { fields, message: None });
+            known.put_all(&fields.into_shared());
         }
     }
 
@@ -74,15 +82,23 @@ where
             put_spans(scope, &mut fields);
         }
         let mut text = text::take();
-        let module_end = text::put_module(metadata.target(), &mut text);
-        event.record(&mut Taken { fields: &mut fields, message: Some(&mut text) });
-        let (module, body) = text::split(metadata.target(), &text, module_end);
+        let mut taken = Taken {
+            body: Some(&mut text),
+            is_foreign: metadata.target() == LOG_TARGET,
+            ..Taken::fields(&mut fields)
+        };
+        event.record(&mut taken);
+        let target = taken.target.take();
+        let target = target.as_deref().unwrap_or(metadata.target());
+        let body_end = text.len();
+        let is_dotted = text::put_module(target, &mut text) > 0;
+        let (body, module) = text.split_at_checked(body_end).unwrap_or((&text, ""));
         let (stamp, nsecs) = since_1970(SystemTime::now());
         let thread = std::thread::current();
         let record = Record {
             time_ns: stamp.saturating_mul(1_000_000_000).saturating_add(i64::from(nsecs)),
             level: level_number(*metadata.level()),
-            logger: module,
+            logger: if is_dotted { module } else { target },
             thread: thread.name().unwrap_or_default(),
             process_id: self.client.process_id(),
             body,
@@ -136,33 +152,61 @@ fn level_number(level: Level) -> u8 {
     }
 }
 
+/// What `tracing-log` gives all events that come from the `log` crate.
+const LOG_TARGET: &str = "log";
+
 /// Takes values as fields, and the message as the text, if there is to be one.
 struct Taken<'a> {
     fields: &'a mut Fields,
-    message: Option<&'a mut String>,
+    body: Option<&'a mut String>,
+    /// Where it comes from, if it came by way of the `log` crate.
+    target: Option<String>,
+    /// It comes from the `log` crate: what `tracing-log` adds is no field.
+    is_foreign: bool,
 }
 
-impl Taken<'_> {
+impl<'a> Taken<'a> {
+    fn fields(fields: &'a mut Fields) -> Self {
+        Taken { fields, body: None, target: None, is_foreign: false }
+    }
+
     fn put(&mut self, field: &Field, value: Owned) {
-        self.fields.put(field.name(), value);
+        if !(self.is_foreign && field.name().starts_with("log.")) {
+            self.fields.put(field.name(), value);
+        }
     }
 
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        match &mut self.message {
-            Some(message) if field.name() == "message" => write(message, value),
-            _ => {
-                let mut text = String::new();
-                write(&mut text, value);
-                self.put(field, Owned::Text(text));
-            }
+        if let (Some(body), "message") = (&mut self.body, field.name()) {
+            return write(body, value);
+        }
+        let mut text = String::new();
+        write(&mut text, value);
+        match self.is_foreign && field.name() == "log.target" {
+            true => self.target = Some(text),
+            false => self.put(field, Owned::Text(text)),
         }
     }
 }
 
 /// A value that cannot be formatted costs itself, not what stands before.
-fn write(text: &mut String, value: fmt::Arguments<'_>) {
-    if text.write_fmt(value).is_err() {
-        text.push_str(" (the rest could not be formatted)");
+fn write(out: &mut String, value: fmt::Arguments<'_>) {
+    if out.write_fmt(value).is_err() {
+        out.push_str(" (the rest could not be formatted)");
+    }
+}
+
+/// An error, and what caused it.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+/// No error has more causes; one that is its own would have no end.
+const CAUSES_MAX: usize = 32;
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let causes = std::iter::successors(self.0.source(), |error| (**error).source());
+        causes.take(CAUSES_MAX).try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 
@@ -190,8 +234,8 @@ impl Visit for Taken<'_> {
         self.text(field, format_args!("{value}"));
     }
 
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.text(field, format_args!("{value}"));
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.text(field, format_args!("{}", Chain(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -24,7 +24,9 @@
 //!
 //! The thread starts with the first message. When the server cannot be reached,
 //! it tries again: once at once, then in pauses that grow from 0.2 to 30
-//! seconds, each time looking the name up anew and trying every address.
+//! seconds, each time looking the name up anew and trying every address. A
+//! connection that lasted two seconds, or over which something was
+//! acknowledged, ends that: the next pause is a short one again.
 //!
 //! # Losing nothing
 //!
@@ -50,7 +52,14 @@
 //! Key-values become fields beside the text, as do level, thread and process.
 //! The feature `tracing` adds a layer for that crate (`Builder::layer`).
 //!
-//! Lost are, all counted in [`Stats`] and reported to the server:
+//! A spool belongs to the user who made it, and holds no links: nobody else's
+//! folder is used, and no link in it is followed. What the disk damaged is passed
+//! over, and folders of a newer version are left to it. Do not use two copies of
+//! a spool: they have one id, and where the server cannot tell them apart, it
+//! takes messages of one for those of the other.
+//!
+//! Lost are, all counted in [`Stats`] and reported to the server, with a spool
+//! also by the next program where this one could not:
 //! - the oldest messages that wait in memory when that is full: without a spool
 //!   because the server is away, with one because it is full, or its disk
 //!   refuses. What has a number is never dropped to make room;
@@ -88,6 +97,18 @@
 //! others.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
 
 mod bell;
 mod builder;
@@ -96,6 +117,8 @@ mod connect;
 mod connection;
 mod fields;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(feature = "tracing")]
 mod layer;
 pub mod limits;

@@ -57,8 +57,9 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The longest pause while somebody waits in `flush` or `close`.
 pub const PAUSE_HURRIED: Duration = Duration::from_millis(100);
 
-/// A connection that lasted this long was a good one: its end is not held
-/// against the server, and the pauses begin anew.
+/// A connection that lasted this long was a good one, as is any over which the
+/// server has acknowledged something: its end is not held against the server,
+/// and the pauses begin anew.
 pub const CONNECTION_PROVEN: Duration = Duration::from_secs(2);
 
 /// Failed attempts in a row after which the server counts as unreachable. The
@@ -163,6 +164,11 @@ pub const SPOOL_SYNC_EVERY: Duration = Duration::from_secs(1);
 /// A spool that cannot be opened or written is tried again after this long.
 pub const SPOOL_RETRY: Duration = Duration::from_secs(5);
 
+/// A file of the spool that refuses to be read is tried this often, with
+/// `SPOOL_RETRY` between; then what is behind it is sent, and it is counted as
+/// damaged. The next program may find it readable again.
+pub const SPOOL_READ_TRIES: u32 = 12;
+
 /// How often the client looks for spools that other processes of the
 /// application have left behind.
 pub const ADOPT_EVERY: Duration = Duration::from_secs(60);
@@ -170,7 +176,7 @@ pub const ADOPT_EVERY: Duration = Duration::from_secs(60);
 const _: () = assert!(WINDOW_BYTES <= QUEUE_BYTES);
 const _: () = assert!(PIECE_BYTES <= RECORD_BYTES_MAX);
 const _: () = assert!(SPOOL_FILE_BYTES <= SPOOL_BYTES);
-const _: () = assert!(RECORD_BYTES_MAX < SPOOL_BYTES_MIN as usize);
+const _: () = assert!((RECORD_BYTES_MAX as u64) < SPOOL_BYTES_MIN);
 const _: () = assert!(QUEUE_BYTES_MIN <= QUEUE_BYTES);
 const _: () = assert!(PAUSE_MIN.as_millis() <= PAUSE_MAX.as_millis());
 const _: () = assert!(3 * IO_SLICE.as_millis() <= END_LIMIT.as_millis());

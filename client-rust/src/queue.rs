@@ -83,6 +83,8 @@ struct State {
     kept: VecDeque<(u64, u64)>,
     /// Whether what is kept outlasts the program.
     is_safe: bool,
+    /// Whether spools that others left are looked for, or emptied.
+    is_adopting: bool,
     /// What it is counted as when a message gives way to a newer one.
     why_full: Why,
     /// Messages that ever came into `waiting`: the number of the next one.
@@ -163,6 +165,7 @@ impl Queue {
             in_flight_first: 0,
             kept: VecDeque::new(),
             is_safe: false,
+            is_adopting: false,
             why_full: Why::Memory,
             accepted: 0,
             sender: Sender::Absent,
@@ -201,6 +204,8 @@ impl Queue {
                 frame.len(),
                 self.bounds.frame_bytes
             ));
+            // The server is to hear of it.
+            self.wake(state);
             return false;
         }
         state.make_room(&self.bounds, 1, frame.len());
@@ -224,6 +229,7 @@ impl Queue {
         state.stats.enqueued += 1;
         state.stats.dropped.too_large += 1;
         state.note(failure);
+        self.wake(state);
     }
 
     /// True when messages wait and there is no sender: the caller must start
@@ -250,13 +256,23 @@ impl Queue {
     /// Takes no more messages. The sender goes on with what waits until `limit`
     /// has passed, then drops the rest and ends.
     pub(crate) fn close(&self, limit: Duration) {
+        self.end(limit, false);
+    }
+
+    /// The same without any time, for a sender with a spool: it brings what
+    /// waits there before it ends.
+    pub(crate) fn close_into_spool(&self) {
+        self.end(Duration::ZERO, true);
+    }
+
+    fn end(&self, limit: Duration, keeps: bool) {
         let mut state = self.lock();
         // A time too far away to be told is never.
         let stop_at = Instant::now().checked_add(limit);
         state.closed = true;
         state.stop_at = [state.stop_at, stop_at].into_iter().flatten().min();
         state.nudges += 1;
-        if state.is_over() || state.sender == Sender::Absent {
+        if (state.is_over() && !keeps) || state.sender == Sender::Absent {
             state.drop_waiting();
         }
         self.wake(state);
@@ -421,6 +437,8 @@ impl Queue {
             state.stats.dropped.closed += kept;
         }
         if state.closed {
+            // What found no room in the spool is not safe there.
+            state.is_safe &= state.waiting.is_empty();
             state.drop_waiting();
         }
         self.progress.notify_all();

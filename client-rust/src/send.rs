@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use crate::connect::{ConnectError, Routes};
 use crate::connection::Connection;
 use crate::frames::Frames;
-use crate::pause::Pause;
+use crate::pause::{Ended, Pause};
 use crate::queue::{Order, Queue};
 use crate::socket::Slot;
 
@@ -144,7 +144,8 @@ impl Sender {
     fn disconnect(&mut self, why: &str) {
         let Some(open) = self.connection.take() else { return };
         let peer = open.connection.peer();
-        self.pause.ended(open.since.elapsed());
+        // v1 cannot know whether anything was read.
+        self.pause.ended(Ended { lasted: open.since.elapsed(), brought: false });
         self.queue.failed(format!("lost the connection to {peer}: {why}"), self.pause.is_outage());
     }
 }

@@ -6,7 +6,7 @@
 //! ```text
 //! DIR/APP/ID-IN-HEX/          one client id; APP percent-encoded where it must be
 //!   lock                      locked (flock) as long as a program uses the folder
-//!   state                     numbers, in decimal; replaced by rename
+//!   state                     numbers, see `state`; replaced by rename
 //!   00000000000000000001.log  records from this number on, see `entry`
 //!   00000000000000024310.log
 //! ```
@@ -19,25 +19,34 @@
 //!
 //! A file is only appended to by the program that made it. One that ends in the
 //! middle of an entry, or in one that is not what was written, counts up to
-//! there.
+//! there. One that is gone, or cannot be read for long, is passed over. Nothing
+//! here asks what time it is.
 
 mod entry;
 mod folder;
+mod open;
 mod reader;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::frames::Frames;
-use crate::limits::SPOOL_RETIRED_FILES_MAX;
+use crate::limits::{SPOOL_READ_TRIES, SPOOL_RETIRED_FILES_MAX};
 
 pub(crate) use self::entry::HEADER_BYTES as ENTRY_HEADER_BYTES;
-use self::folder::{Folder, State};
+#[cfg(fuzzing)]
+pub(crate) use self::entry::put as put_entry;
+use self::folder::Folder;
+#[cfg(fuzzing)]
+pub(crate) use self::reader::Reader as FileReader;
 use self::reader::Reader;
+use self::state::State;
+pub(crate) use self::state::{REASONS, VERSION};
 
 /// How far behind the last number that is known the next user of a folder goes
 /// on: more than anybody logs between two starts (19 hours at a million a
@@ -56,8 +65,25 @@ pub(crate) enum SpoolError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read from the spool: {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error(
+        "the spool {} has layout {version}, we know {VERSION}; it is left to a newer program",
+        path.display()
+    )]
+    Version { path: PathBuf, version: u64 },
     #[error("no random numbers for a client id: the system has none")]
     Random,
+}
+
+impl SpoolError {
+    /// Whether somebody has removed what we work on.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Folder { source, .. }
+            | Self::Write { source, .. }
+            | Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Version { .. } | Self::Random => false,
+        }
+    }
 }
 
 /// How large a spool may become.
@@ -106,6 +132,12 @@ pub(crate) struct Spool {
     next: u64,
     /// Records found damaged, since they were last asked for.
     damaged: u64,
+    /// The file that could not be read last, and how often in a row.
+    unreadable: (u64, u32),
+    /// All up to this one are read, or were in files that were passed over.
+    passed: u64,
+    /// What was dropped and no server knows of.
+    unreported: [u64; REASONS],
     is_dirty: bool,
 }
 
@@ -118,79 +150,6 @@ struct Segment {
 }
 
 impl Spool {
-    /// Opens a folder that a program has left behind, or makes a new one.
-    ///
-    /// # Errors
-    /// `Folder`: nothing can be kept there now.
-    pub(crate) fn open(dir: &Path, app: &str, bounds: SpoolBounds) -> Result<Spool, SpoolError> {
-        for folder in folder::abandoned(dir, app)? {
-            let mut spool = Spool::of(folder, bounds)?;
-            if spool.next <= NUMBER_MAX - NUMBERS_SKIPPED {
-                // Before a number is given, so that they are never given again.
-                spool.publish()?;
-                return Ok(spool);
-            }
-        }
-        Spool::create(dir, app, new_id()?, 1, bounds)
-    }
-
-    /// Makes the folder of a client id that has none; `next` is the number that
-    /// its next record gets.
-    pub(crate) fn create(
-        dir: &Path,
-        app: &str,
-        id: [u8; 16],
-        next: u64,
-        bounds: SpoolBounds,
-    ) -> Result<Spool, SpoolError> {
-        let folder = Folder::create(dir, app, id, State { begun: next, acknowledged: 0 })?;
-        let mut spool = Spool::of(folder, bounds)?;
-        spool.next = next;
-        Ok(spool)
-    }
-
-    /// Opens a folder that was left behind and still holds something. Those
-    /// that hold nothing are removed on the way.
-    pub(crate) fn adopt(
-        dir: &Path,
-        app: &str,
-        bounds: SpoolBounds,
-    ) -> Result<Option<Spool>, SpoolError> {
-        for folder in folder::abandoned(dir, app)? {
-            let mut spool = Spool::of(folder, bounds)?;
-            match spool.read(0, 1) {
-                Ok(None) => spool.remove(),
-                _ => return Ok(Some(spool)),
-            }
-        }
-        Ok(None)
-    }
-
-    fn of(folder: Folder, bounds: SpoolBounds) -> Result<Spool, SpoolError> {
-        let state = folder.state();
-        let files = folder.files()?;
-        let mut spool = Spool {
-            bytes: files.iter().map(|file| file.bytes).sum(),
-            files: files.into(),
-            folder,
-            bounds,
-            tail: None,
-            retired: Vec::new(),
-            reader: None,
-            acknowledged: state.acknowledged,
-            published: state,
-            last: 0,
-            next: 1,
-            damaged: 0,
-            is_dirty: false,
-        };
-        spool.cut_the_end()?;
-        let first = spool.files.back().map_or(0, |file| file.first);
-        let given = spool.last.max(first).max(state.begun).max(state.acknowledged);
-        spool.next = given.saturating_add(NUMBERS_SKIPPED);
-        Ok(spool)
-    }
-
     /// What the client is known by.
     pub(crate) fn id(&self) -> [u8; 16] {
         self.folder.id
@@ -209,6 +168,26 @@ impl Spool {
     /// Number of the last record that it holds, or has held.
     pub(crate) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// Messages that were dropped, by reason, and no server knows of it.
+    pub(crate) fn unreported(&self) -> [u64; REASONS] {
+        self.unreported
+    }
+
+    /// Keeps them with the next sync.
+    pub(crate) fn set_unreported(&mut self, unreported: [u64; REASONS]) {
+        self.unreported = unreported;
+    }
+
+    /// Whether its folder is still there.
+    pub(crate) fn exists(&self) -> bool {
+        self.folder.path.exists()
+    }
+
+    /// Goes on under another id: another program has used this one.
+    pub(crate) fn rename(&mut self, id: [u8; 16]) -> Result<(), SpoolError> {
+        self.folder.rename(id)
     }
 
     /// Bytes of all files.
@@ -255,9 +234,26 @@ impl Spool {
 
     /// The first records with numbers greater than `after` that go on without a
     /// gap, of `bytes_max` bytes or so; `None` when there are none. What is
-    /// damaged is passed over and counted.
+    /// damaged is passed over and counted, and so is a file that is gone, or has
+    /// refused to be read [`SPOOL_READ_TRIES`] times.
     pub(crate) fn read(&mut self, after: u64, bytes_max: usize) -> Result<Option<Run>, SpoolError> {
-        let after = after.max(self.acknowledged);
+        loop {
+            let after = after.max(self.acknowledged).max(self.passed);
+            let (file, error) = match self.read_on(after, bytes_max) {
+                Ok(run) => return Ok(run),
+                Err(unreadable) => unreadable,
+            };
+            let tries = if self.unreadable.0 == file { self.unreadable.1 + 1 } else { 1 };
+            self.unreadable = (file, tries);
+            if !error.is_gone() && tries < SPOOL_READ_TRIES {
+                return Err(error);
+            }
+            self.pass_over(file, after);
+        }
+    }
+
+    /// The same; an error comes with the file that is its reason.
+    fn read_on(&mut self, after: u64, bytes_max: usize) -> Result<Option<Run>, (u64, SpoolError)> {
         let mut reader = match self.reader.take() {
             Some(reader) if reader.is_at(after) && self.has(&reader) => reader,
             _ => match self.reader_at(after)? {
@@ -271,9 +267,9 @@ impl Spool {
                 return Ok(None);
             };
             let limit = self.files.get(place).map_or(0, |file| file.bytes);
-            let run = reader.read(after, limit, bytes_max).map_err(|source| SpoolError::Read {
-                path: self.folder.file(reader.file_first()),
-                source,
+            let run = reader.read(after, limit, bytes_max).map_err(|source| {
+                let path = self.folder.file(reader.file_first());
+                (reader.file_first(), SpoolError::Read { path, source })
             })?;
             if let Some(run) = run {
                 self.reader = Some(reader);
@@ -283,11 +279,23 @@ impl Spool {
                 self.reader = Some(reader);
                 return Ok(None);
             };
-            if reader.is_torn(limit) {
-                self.damaged += reader.missing(next.first);
-            }
-            reader = self.reader_of(next, reader.last())?;
+            self.damaged += reader.missing(limit, next.first);
+            reader = self.reader_of(next)?;
         }
+    }
+
+    /// Forgets a file that cannot be read; the disk keeps it if it can.
+    fn pass_over(&mut self, first: u64, after: u64) {
+        let Some(place) = self.files.iter().position(|file| file.first == first) else { return };
+        let end = self.files.get(place + 1).map_or(self.last.saturating_add(1), |next| next.first);
+        self.damaged +=
+            missing(after.max(first.saturating_sub(1)), end).map_or(1, |gap| gap.max(1));
+        self.passed = end.saturating_sub(1);
+        if place + 1 == self.files.len() {
+            self.tail = None;
+        }
+        let bytes = self.files.remove(place).map_or(0, |file| file.bytes);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// Records found damaged since the last call.
@@ -316,7 +324,8 @@ impl Spool {
 
     /// Whether there is nothing in it that the server does not have.
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty() || self.last <= self.acknowledged
+        let has_records = !self.files.is_empty() && self.last > self.acknowledged;
+        !has_records && self.unreported == [0; REASONS]
     }
 
     /// Everything appended and acknowledged so far is on the disk when this
@@ -324,8 +333,10 @@ impl Spool {
     pub(crate) fn sync(&mut self) -> Result<(), SpoolError> {
         if self.is_dirty {
             let failed = |source| SpoolError::Write { path: self.folder.path.clone(), source };
-            for file in self.retired.drain(..) {
+            // One that refuses stays, and those behind it: they are tried again.
+            while let Some(file) = self.retired.first() {
                 file.sync_data().map_err(failed)?;
+                self.retired.remove(0);
             }
             if let Some(tail) = &self.tail {
                 tail.sync_data().map_err(failed)?;
@@ -333,23 +344,27 @@ impl Spool {
             self.folder.sync()?;
             self.is_dirty = false;
         }
-        if self.published.acknowledged < self.acknowledged {
-            let begun = self.published.begun;
-            let state = State { begun, acknowledged: self.acknowledged };
-            self.folder.publish(state)?;
-            self.published = state;
+        if self.has_news() {
+            self.publish(self.published.begun)?;
         }
         Ok(())
     }
 
-    /// Whether there is something that only the kernel knows.
+    /// Whether there is something that only the kernel knows, or only we.
     pub(crate) fn needs_sync(&self) -> bool {
-        self.is_dirty || self.published.acknowledged < self.acknowledged
+        self.is_dirty || self.has_news()
     }
 
-    /// Writes down from where on numbers are given.
-    fn publish(&mut self) -> Result<(), SpoolError> {
-        let state = State { begun: self.next, acknowledged: self.acknowledged };
+    fn has_news(&self) -> bool {
+        self.published.acknowledged < self.acknowledged
+            || self.published.unreported != self.unreported
+    }
+
+    /// Writes down from where on numbers are given, and what else is to outlast
+    /// us.
+    fn publish(&mut self, begun: u64) -> Result<(), SpoolError> {
+        let (acknowledged, unreported) = (self.acknowledged, self.unreported);
+        let state = State { begun, acknowledged, unreported };
         self.folder.publish(state)?;
         self.published = state;
         Ok(())
@@ -365,8 +380,7 @@ impl Spool {
 
     /// Removes the folder with all that is in it.
     pub(crate) fn remove(self) {
-        let firsts: Vec<_> = self.files.iter().map(|file| file.first).collect();
-        self.folder.remove(&firsts);
+        self.folder.remove();
     }
 
     fn tail_bytes(&self) -> u64 {
@@ -426,35 +440,23 @@ impl Spool {
         self.files.iter().any(|file| file.first == reader.file_first())
     }
 
-    /// Cuts the last file behind its last whole entry.
-    fn cut_the_end(&mut self) -> Result<(), SpoolError> {
-        let Some(file) = self.files.back_mut() else { return Ok(()) };
-        let path = self.folder.file(file.first);
-        let failed = |source| SpoolError::Read { path: path.clone(), source };
-        let mut reader = Reader::open(&path, file.first, 0).map_err(failed)?;
-        reader.skip_all(file.bytes).map_err(failed)?;
-        let whole = reader.offset();
-        self.last = reader.last().max(file.first.saturating_sub(1));
-        if whole < file.bytes {
-            // On a disk that takes no writes it stays, and is not read.
-            let _ = File::options().write(true).open(&path).and_then(|file| file.set_len(whole));
-            self.bytes = self.bytes.saturating_sub(file.bytes - whole);
-            file.bytes = whole;
-            self.damaged += 1;
-        }
-        Ok(())
-    }
-
-    fn reader_at(&self, after: u64) -> Result<Option<Reader>, SpoolError> {
+    fn reader_at(&self, after: u64) -> Result<Option<Reader>, (u64, SpoolError)> {
         let before = self.files.iter().rev().find(|file| file.first <= after.saturating_add(1));
         let file = before.or_else(|| self.files.front());
-        file.map(|file| self.reader_of(*file, after.min(file.first.saturating_sub(1)))).transpose()
+        file.map(|file| self.reader_of(*file)).transpose()
     }
 
-    fn reader_of(&self, file: Segment, last: u64) -> Result<Reader, SpoolError> {
-        let path = self.folder.file(file.first);
-        Reader::open(&path, file.first, last).map_err(|source| SpoolError::Read { path, source })
+    fn reader_of(&self, file: Segment) -> Result<Reader, (u64, SpoolError)> {
+        let opened = self.folder.open(file.first).map_err(|error| (file.first, error))?;
+        Ok(Reader::new(opened, file.first))
     }
+}
+
+/// How many numbers lie between two records. None for a gap too great to be one:
+/// that is a restart, of which nobody knows what it cost.
+pub(crate) fn missing(last: u64, next: u64) -> Option<u64> {
+    let gap = next.saturating_sub(last).saturating_sub(1);
+    (gap < NUMBERS_SKIPPED / 2).then_some(gap)
 }
 
 /// Sixteen bytes that nobody else has.

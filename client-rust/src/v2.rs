@@ -34,36 +34,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wire::v1::EncodeScratch;
 use wire::v2::compress::Compression;
 use wire::v2::secret::Secret;
 
 use crate::connect::Routes;
-use crate::frames::Frames;
-use crate::record;
-use crate::spool::{Run, SpoolBounds};
+use crate::spool::SpoolBounds;
 
 pub(crate) use self::engine::start;
-
-/// The records of a run behind `sent` as v1 frames, and the number of each.
-/// One that makes no frame is left out: it is longer than v1 allows.
-fn v1_frames(terms: &Terms, run: &Run, sent: u64, frames: &mut Frames) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    let mut scratch = EncodeScratch::default();
-    let (mut fields, mut frame) = (Vec::new(), Vec::new());
-    let Some(fallback) = &terms.fallback else { return numbers };
-    for (number, bytes) in (run.first..).zip(run.records.iter()).filter(|(n, _)| *n > sent) {
-        let Some((record, is_bare)) = record::decode(bytes, &mut fields) else { continue };
-        let body = record::v1_body(&record, &fields, is_bare);
-        let v1 = record::to_v1(&record, &body, &terms.app, &terms.hostname);
-        let key = fallback.key.as_ref();
-        if wire::v1::encode(&v1, key, fallback.zlib, &mut scratch, &mut frame).is_ok() {
-            frames.push(&frame);
-            numbers.push(number);
-        }
-    }
-    numbers
-}
 
 /// What it takes to speak v2.
 #[derive(Clone, Debug)]

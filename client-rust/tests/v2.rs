@@ -11,6 +11,7 @@ use harness::{PATIENCE, Reserved, balanced, eventually, say};
 use log::Log;
 use loghog::{Builder, Client, Compression, Protocol, Record, builder};
 use proptest::prelude::*;
+use wire::v2::handshake::ClientId;
 
 fn for_server(server: &Fake) -> Builder {
     builder("app").address(server.address.to_string()).hostname("web01").protocol(Protocol::V2)
@@ -146,6 +147,39 @@ fn a_server_back_from_an_outage_gets_what_it_lacks_and_nothing_twice() {
 }
 
 #[test]
+fn connections_that_brought_something_never_lengthen_the_pause_however_short_they_were() {
+    const CUTS: usize = 12;
+    let server = Fake::start();
+    let client = client(&server);
+    let started = Instant::now();
+    for number in 0..CUTS {
+        // Nobody hurries the client by a flush.
+        say(&client, &number.to_string());
+        server.wait_for(number + 1);
+        eventually("it is acknowledged", || client.stats().acknowledged == number as u64 + 1);
+        server.cut_all();
+        eventually("the cut is noticed", || client.stats().failures == number as u64 + 1);
+    }
+    // Doubled each time, the pauses would be far longer together.
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_server_that_takes_us_and_drops_us_at_once_is_called_seldomer_each_time() {
+    // Greeted, and gone in the middle of the first batch.
+    let cuts = vec![150; 100];
+    let server = Fake::with(Manners { cuts, forgets: true, ..Manners::default() });
+    let client = client(&server);
+    let started = Instant::now();
+    say(&client, &"x".repeat(1_000));
+    server.until("six attempts", |state| state.hellos == 6);
+    let pauses = [0, 0, 200, 400, 800].map(|millis| Duration::from_millis(millis) * 3 / 4);
+    let least: Duration = pauses.iter().sum();
+    assert!(started.elapsed() >= least, "{:?}", started.elapsed());
+    assert_eq!(balanced(&client).queued, 1);
+}
+
+#[test]
 fn what_is_dropped_is_reported_by_reason() {
     let nobody = Reserved::new();
     let client = builder("app")
@@ -167,6 +201,56 @@ fn what_is_dropped_is_reported_by_reason() {
     let dropped = server.read(|state| state.reports[0].dropped.clone());
     use wire::v2::report::Dropped;
     assert_eq!(dropped, [(Dropped::MemoryFull, 90), (Dropped::TooLong, 1)]);
+}
+
+fn told(server: &Fake) -> Vec<(wire::v2::report::Dropped, u64)> {
+    server.read(|state| {
+        state.reports.iter().flat_map(|report| report.dropped.iter().copied()).collect()
+    })
+}
+
+#[test]
+fn what_is_dropped_at_the_very_end_is_reported_before_the_farewell() {
+    let server = Fake::start();
+    let client = client(&server);
+    say(&client, "well");
+    assert!(client.flush(PATIENCE));
+    say(&client, &"x".repeat(2 << 20));
+    assert!(client.close(PATIENCE));
+    server.until("the farewell", |state| state.farewells == 1);
+    assert_eq!(told(&server), [(wire::v2::report::Dropped::TooLong, 1)]);
+}
+
+#[test]
+fn what_could_not_be_reported_is_by_the_next_program_with_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let address = nobody.address.to_string();
+    let with = || builder("app").address(&address).spool(dir.path());
+    let clients: Vec<_> = (0..3).map(|_| with().build_client().unwrap()).collect();
+    eventually("each has a folder", || folders(dir.path()) == 3);
+    clients.iter().for_each(|client| say(client, &"x".repeat(2 << 20)));
+    // The first leaves a message as well.
+    say(&clients[0], "0");
+    clients.iter().for_each(|client| assert!(client.close(PATIENCE)));
+    drop(clients);
+    let address = nobody.address;
+    drop(nobody);
+    let server = Fake::at(address, Manners::default());
+    // It has nothing to say itself.
+    let client = with().build_client().unwrap();
+    server.wait_for(1);
+    let tooled = (wire::v2::report::Dropped::TooLong, 1);
+    eventually("all is told", || told(&server) == [tooled; 3]);
+    eventually("nothing is left to adopt", || !client.is_adopting());
+    assert!(client.close(PATIENCE));
+    assert_eq!(folders(dir.path()), 1);
+    drop(client);
+    // Once is enough.
+    let client = with().build_client().unwrap();
+    say(&client, "1");
+    assert!(client.flush(PATIENCE) && client.close(PATIENCE));
+    assert_eq!(told(&server).len(), 3);
 }
 
 #[test]
@@ -299,6 +383,20 @@ fn the_next_program_sends_what_the_last_one_left_in_the_spool() {
 }
 
 #[test]
+fn a_client_closed_at_once_leaves_everything_in_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let with = builder("app").address(nobody.address.to_string()).spool(dir.path());
+    let client = with.build_client().unwrap();
+    say_numbers(&client, 0, 20_000);
+    // It has no time, and then as much as the disk takes.
+    client.close(Duration::ZERO);
+    assert!(client.close(PATIENCE));
+    let stats = balanced(&client);
+    assert_eq!((stats.queued, stats.dropped.total()), (20_000, 0));
+}
+
+#[test]
 fn spools_that_others_left_are_emptied_under_their_own_ids_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = Reserved::new();
@@ -316,7 +414,8 @@ fn spools_that_others_left_are_emptied_under_their_own_ids_and_removed() {
     server.wait_for(30);
     assert_eq!(server.read(|state| state.ids.len()), 3);
     server.read(|state| state.kept.values().for_each(|kept| assert_eq!(kept.len(), 10)));
-    eventually("the others' folders are gone", || folders(dir.path()) == 1);
+    eventually("nothing is left to adopt", || !client.is_adopting());
+    assert_eq!(folders(dir.path()), 1, "the others' folders are gone");
     assert_eq!(client.stats().acknowledged, 30);
 }
 
@@ -430,6 +529,48 @@ fn an_old_copy_of_a_spool_goes_on_under_a_new_id() {
     let bodies = server.read(|state| state.kept[&other].clone());
     assert_eq!(bodies.into_iter().map(|kept| kept.body).collect::<Vec<_>>(), numbers(100));
     assert_eq!(balanced(&client).acknowledged, 100);
+}
+
+#[test]
+fn an_id_that_somebody_else_has_used_for_numbers_of_ours_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let client = builder("app").address(nobody.address.to_string()).spool(dir.path());
+    let client = client.build_client().unwrap();
+    say_numbers(&client, 0, 100);
+    eventually("all is in the spool", || client.stats().spooled == 100);
+    // We have sent nothing, but the server has some of our numbers.
+    let folder = std::fs::read_dir(dir.path().join("app")).unwrap().next().unwrap().unwrap();
+    let name = folder.file_name().into_string().unwrap();
+    let id = ClientId(u128::from_str_radix(&name, 16).unwrap().to_be_bytes());
+    let address = nobody.address;
+    drop(nobody);
+    let server = Fake::at(address, Manners { is_ahead: Some((id, 50)), ..Manners::default() });
+    assert!(client.flush(Duration::ZERO) || client.flush(PATIENCE), "{:?}", client.take_failures());
+    assert_eq!(server.read(State::bodies), numbers(100));
+    assert!(!folder.path().exists() && folders(dir.path()) == 1);
+    assert_eq!(balanced(&client).acknowledged, 100);
+}
+
+#[test]
+fn a_spool_that_is_removed_under_the_program_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let client = builder("app").address(nobody.address.to_string()).spool(dir.path());
+    let client = client.build_client().unwrap();
+    say_numbers(&client, 0, 100);
+    eventually("all is in the spool", || client.stats().spooled == 100);
+    std::fs::remove_dir_all(dir.path().join("app")).unwrap();
+    eventually("it is there again", || folders(dir.path()) == 1);
+    say_numbers(&client, 100, 200);
+    eventually("new messages are in it", || client.stats().spooled == 200);
+    let address = nobody.address;
+    drop(nobody);
+    let server = Fake::at(address, Manners::default());
+    assert!(client.flush(Duration::ZERO) || client.flush(PATIENCE), "{:?}", client.take_failures());
+    // Memory had the first ones.
+    assert_eq!(server.read(State::bodies), numbers(200));
+    assert_eq!((balanced(&client).acknowledged, client.stats().damaged), (200, 0));
 }
 
 #[test]

@@ -28,9 +28,18 @@ pub struct Identity {
 impl Authority {
     /// A new authority, by `loghog-server-cert`.
     pub fn new() -> Authority {
+        Self::with(&["--san", "localhost", "--san", "127.0.0.1"])
+    }
+
+    /// The same with a server of this name, and by no address.
+    pub fn for_server(name: &str) -> Authority {
+        Self::with(&[name])
+    }
+
+    fn with(arguments: &[&str]) -> Authority {
         let folder = tempfile::Builder::new().prefix("loghog-ca-").tempdir().expect("a folder");
         let authority = Authority { folder };
-        authority.run("loghog-server-cert", &["--san", "localhost", "--san", "127.0.0.1"]);
+        authority.run("loghog-server-cert", arguments);
         authority
     }
 

@@ -7,6 +7,7 @@
 
 pub mod binaries;
 pub mod certs;
+pub mod command;
 pub mod daemon;
 pub mod files;
 pub mod frames;

@@ -1,123 +1,12 @@
-//! The command `loghog` with the real daemon: what it reads reaches the file,
-//! whatever ends in the middle, and its exit code says whether it did.
+//! The command `loghog` with the real daemon: what it is given reaches the file
+//! as it should, and its exit code says what went wrong.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::os::unix::ffi::OsStrExt as _;
 
-use loghog_tests::binaries::binary;
-use loghog_tests::proxy::Proxy;
-use loghog_tests::random::Random;
-use loghog_tests::{DEADLINE, Daemon, Scenario, wait_until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tempfile::TempDir;
-
-const FACILITIES: &str = "[app]\nrotate = daily\nbackup_count = 9\n\
-                          [app:json]\nrotate = daily\nbackup_count = 9\nformat = json\n\
-                          [signed]\nrotate = daily\nbackup_count = 9\nsecret = my-big-secret\n";
-
-fn start() -> Daemon {
-    Scenario::new().fast_disk().facilities(FACILITIES).start()
-}
-
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("loghog-command-").tempdir().expect("a folder")
-}
-
-/// A command that goes to this server.
-fn loghog(what: &str, target: &str, server: SocketAddr) -> Command {
-    let mut command = Command::new(binary("loghog"));
-    command.args([what, target, "--hostname", "h", "--server", &server.to_string()]);
-    command.env_remove("LOGHOG_SECRET").stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// An address at which nobody listens.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound")
-}
-
-/// Runs it with this input to its end.
-fn run(command: &mut Command, input: &[u8]) -> Output {
-    let mut child = Running::start(command);
-    child.write(input);
-    child.finish()
-}
-
-#[track_caller]
-fn assert_ended(output: &Output, code: i32, said: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(said), "{said:?} is not in {stderr:?}");
-}
-
-/// A command at work; it ends with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Running {
-        Running(command.stdin(Stdio::piped()).spawn().expect("the command can be executed"))
-    }
-
-    fn write(&mut self, input: &[u8]) {
-        let stdin = self.0.stdin.as_mut().expect("piped");
-        // One that is given its text as arguments does not read.
-        let _ = stdin.write_all(input);
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.0.id()).expect("a pid")), signal).expect("our child");
-    }
-
-    /// Ends its input and waits for it.
-    fn finish(mut self) -> Output {
-        drop(self.0.stdin.take());
-        let status = wait_until(DEADLINE, "the command has ended", || {
-            self.0.try_wait().expect("our own child")
-        });
-        let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
-        self.0.stdout.take().expect("piped").read_to_end(&mut output.stdout).expect("readable");
-        self.0.stderr.take().expect("piped").read_to_end(&mut output.stderr).expect("readable");
-        output
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail harmlessly when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        if let (true, Some(mut stderr)) = (std::thread::panicking(), self.0.stderr.take()) {
-            let mut said = String::new();
-            let _ = stderr.read_to_string(&mut said);
-            eprintln!("the command said:\n{said}");
-        }
-    }
-}
-
-fn lines(numbers: std::ops::Range<usize>) -> String {
-    numbers.map(|number| format!("line {number}\n")).collect()
-}
-
-fn records(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!(" - h - line {number}")).collect()
-}
-
-/// Whether a file below this folder holds this text.
-fn holds(folder: &Path, text: &str) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    entries.flatten().any(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => holds(&entry.path(), text),
-        _ => {
-            let bytes = fs::read(entry.path()).unwrap_or_default();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
-        }
-    })
-}
+use loghog_tests::Daemon;
+use loghog_tests::command::{assert_ended, folder, loghog, nobody, run, start};
 
 #[test]
 fn arguments_are_one_message_and_input_is_one_a_line() {
@@ -138,12 +27,7 @@ fn level_and_fields_travel_beside_the_text() {
     let mut command = loghog("send", "app:json", daemon.tcp());
     command.args(["--level", "error", "--field", "disk=sda 1", "--", "-full-"]);
     assert_ended(&run(&mut command, b""), 0, "");
-    let text = fs::read_to_string(daemon.log_dir().join("app/json.log")).expect("written");
-    let line: serde_json::Value = serde_json::from_str(&text).expect("one object");
-    let text = line.to_string();
-    for part in ["-full-", "\"sda 1\"", "ERROR"] {
-        assert!(text.contains(part), "{part} is not in {text}");
-    }
+    assert_json(&daemon, &["-full-", "\"sda 1\"", "ERROR"]);
 }
 
 #[test]
@@ -186,6 +70,12 @@ fn wrong_usage_and_wrong_files_have_codes_of_their_own() {
     ends(&["--secret-file", file], 78, "holds no secret");
     ends(&["--tls", "--pem", file, "--ca", file], 78, "PEM");
     ends(&["--spool", file], 78, "spool");
+    ends(&["--spool", "/proc/spool"], 78, "/proc/spool");
+    ends(&["--spool", file, "--spool-bytes", "1k"], 78, "spool");
+    ends(&["--timeout", "0"], 64, "--spool");
+    ends(&["-p", "user.err"], 64, "APP");
+    let mut command = loghog("send", "app", nobody());
+    assert_ended(&run(command.args(["--file", "/nonexistent"]), b""), 78, "/nonexistent");
 }
 
 #[test]
@@ -209,120 +99,6 @@ fn a_secret_comes_from_a_file_or_the_environment_and_a_wrong_one_is_told() {
 }
 
 #[test]
-fn a_spool_keeps_what_a_server_that_is_away_cannot_take() {
-    let folder = folder();
-    let mut command = loghog("send", "app", nobody());
-    let output = run(command.arg("--spool").arg(folder.path()), lines(0..3).as_bytes());
-    assert_ended(&output, 0, "3 messages stay in");
-    let daemon = start();
-    let mut command = loghog("send", "app", daemon.tcp());
-    assert_ended(&run(command.arg("--spool").arg(folder.path()).arg("line 3"), b""), 0, "");
-    assert_eq!(daemon.wait_for_records("app/root.log", 4), records(4));
-}
-
-#[test]
-fn a_pipe_loses_nothing_when_the_daemon_is_killed_in_the_middle() {
-    survive_kills(|_, _| {});
-}
-
-#[test]
-fn a_pipe_with_a_spool_loses_nothing_either() {
-    survive_kills(|command, folder| {
-        command.arg("--spool").arg(folder);
-    });
-}
-
-fn survive_kills(options: impl FnOnce(&mut Command, &Path)) {
-    const PART: usize = 5_000;
-    // The client's pauses grow with each.
-    const KILLS: usize = 2;
-    let (proxy, folder) = (Proxy::start(Random::from_environment()), folder());
-    proxy.calm();
-    let mut daemon = start();
-    proxy.lead_to(daemon.tcp());
-    let mut command = loghog("pipe", "app", proxy.address());
-    options(command.args(["--timeout", "30"]), folder.path());
-    let mut pipe = Running::start(&mut command);
-    for part in 0..KILLS {
-        pipe.write(lines(part * PART..part * PART + PART / 2).as_bytes());
-        daemon.wait_for_records("app/root.log", part * PART + 1);
-        let site = daemon.kill();
-        pipe.write(lines(part * PART + PART / 2..part * PART + PART).as_bytes());
-        daemon = site.start();
-        proxy.lead_to(daemon.tcp());
-    }
-    assert_ended(&pipe.finish(), 0, "");
-    assert_eq!(daemon.records("app/root.log"), records(KILLS * PART));
-}
-
-#[test]
-fn without_server_and_spool_reading_stops_and_nothing_is_dropped() {
-    const LINES: usize = 20_000;
-    let proxy = Proxy::start(Random::from_environment());
-    proxy.calm();
-    let mut command = loghog("pipe", "app", proxy.address());
-    let mut pipe = Running::start(command.args(["--timeout", "30"]));
-    // More than it may hold.
-    let long = "x".repeat(1000);
-    let text: String = (0..LINES).map(|number| format!("{number} {long}\n")).collect();
-    let mut stdin = pipe.0.stdin.take().expect("piped");
-    let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()).expect("read"));
-    let pid = pipe.0.id();
-    let stderr = pipe.0.stderr.as_mut().expect("piped");
-    // Word of trouble while there is no room: it has stopped.
-    let mut said = [0; 64];
-    assert!(stderr.read(&mut said).expect("readable") > 0);
-    assert!(!writer.is_finished(), "all was taken while nobody was there");
-    assert!(loghog_tests::process::rss_bytes_peak(pid) < 64 << 20);
-    let daemon = start();
-    proxy.lead_to(daemon.tcp());
-    writer.join().expect("the writer is heard to its end");
-    assert_ended(&pipe.finish(), 0, "");
-    let records = daemon.records("app/root.log");
-    assert_eq!(records.len(), LINES);
-    let in_order = |(number, record): (usize, &String)| {
-        record.starts_with(&format!(" - h - {number} ")) && record.ends_with(&long)
-    };
-    assert!(records.iter().enumerate().all(in_order));
-}
-
-#[test]
-fn a_pipe_that_was_killed_is_made_good_by_the_next_with_its_spool() {
-    const LINES: usize = 10_000;
-    let folder = folder();
-    let mut command = loghog("pipe", "app", nobody());
-    let mut pipe = Running::start(command.arg("--spool").arg(folder.path()));
-    pipe.write(lines(0..LINES).as_bytes());
-    let last = format!("line {}", LINES - 1);
-    wait_until(DEADLINE, "all is in the spool", || holds(folder.path(), &last).then_some(()));
-    pipe.signal(Signal::SIGKILL);
-    assert_eq!(pipe.finish().status.code(), None);
-    let daemon = start();
-    let mut command = loghog("pipe", "app", daemon.tcp());
-    let output = run(command.arg("--spool").arg(folder.path()), b"line 10000\n");
-    assert_ended(&output, 0, "");
-    assert_eq!(daemon.wait_for_records("app/root.log", LINES + 1), records(LINES + 1));
-}
-
-#[test]
-fn a_signal_ends_the_reading_and_what_was_read_arrives() {
-    let daemon = start();
-    for (number, signal) in [Signal::SIGTERM, Signal::SIGINT].into_iter().enumerate() {
-        let mut pipe = Running::start(loghog("pipe", "app", daemon.tcp()).arg("--tee"));
-        pipe.write(format!("line {number}\nunfinished").as_bytes());
-        // What was copied was read.
-        let mut copied = vec![0; "line 0\nunfinished".len()];
-        pipe.0.stdout.as_mut().expect("piped").read_exact(&mut copied).expect("copied");
-        pipe.signal(signal);
-        let stdin = pipe.0.stdin.take();
-        assert_ended(&pipe.finish(), 0, "");
-        drop(stdin);
-    }
-    let expected = ["line 0", "unfinished", "line 1", "unfinished"].map(|l| format!(" - h - {l}"));
-    assert_eq!(daemon.records("app/root.log"), expected);
-}
-
-#[test]
 fn a_line_that_is_too_long_is_cut_and_said_so() {
     let daemon = start();
     let line = "x".repeat(200_000);
@@ -331,4 +107,43 @@ fn a_line_that_is_too_long_is_cut_and_said_so() {
     let records = daemon.records("app/root.log");
     let text: String = records.iter().map(|record| &record[" - h - ".len()..]).collect();
     assert_eq!((records.len(), text), (4, line));
+}
+
+#[test]
+fn who_knows_logger_finds_its_options() {
+    let daemon = start();
+    let folder = folder();
+    let file = folder.path().join("file");
+    fs::write(&file, "one\n\ntwo\n").expect("a writable folder");
+    let mut command = loghog("send", "app", daemon.tcp());
+    let output = run(command.arg("-esf").arg(&file), b"not read\n");
+    assert_ended(&output, 0, "one\ntwo\n");
+    assert_eq!(daemon.records("app/root.log"), [" - h - one", " - h - two"]);
+
+    let mut command = loghog("send", "app:json", daemon.tcp());
+    assert_ended(&run(command.args(["-p", "err", "--id=4711", "full"]), b""), 0, "");
+    assert_json(&daemon, &["ERROR", "4711", "full"]);
+}
+
+#[test]
+fn an_argument_that_is_not_utf_8_loses_only_what_is_none() {
+    let daemon = start();
+    let mut command = loghog("send", "app", daemon.tcp());
+    command.arg(OsStr::from_bytes(b"caf\xe9")).arg("au lait");
+    assert_ended(&run(&mut command, b""), 0, "");
+    assert_eq!(daemon.records("app/root.log"), [" - h - caf\u{fffd} au lait"]);
+    let mut command = loghog("send", "app", daemon.tcp());
+    command.arg("--field").arg(OsStr::from_bytes(b"caf\xe9=1")).arg("x");
+    assert_ended(&run(&mut command, b""), 64, "UTF-8");
+}
+
+/// The one line of the file of `[app:json]` has these parts.
+#[track_caller]
+fn assert_json(daemon: &Daemon, parts: &[&str]) {
+    let text = fs::read_to_string(daemon.log_dir().join("app/json.log")).expect("written");
+    let line: serde_json::Value = serde_json::from_str(&text).expect("one object");
+    let text = line.to_string();
+    for part in parts {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
 }

@@ -4,13 +4,16 @@
 //! Leaves out: where the texts come from (`input`), and when to stop (`pump`).
 
 use std::collections::VecDeque;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant, SystemTime};
 
+use loghog::limits::END_LIMIT;
 use loghog::{Client, Field, Record, Stats, Value};
 
 use crate::arguments::{Options, Target};
 use crate::limits::{
-    GOODBYE_LIMIT, OVERHEAD_BYTES, PENDING_BYTES_MAX, PENDING_MESSAGES_MAX, SIGNAL_LOOK,
+    GOODBYE_LIMIT, OVERHEAD_BYTES, PENDING_BYTES_MAX, PENDING_MESSAGES_MAX, ROOM_LOOK, SIGNAL_LOOK,
+    SPOOL_LIMIT, UNREACHABLE_LIMIT,
 };
 use crate::say;
 
@@ -18,6 +21,8 @@ pub(crate) struct Delivery<'a> {
     client: Client,
     target: &'a Target,
     options: &'a Options,
+    /// Writes each message to standard error too.
+    echoes: bool,
     pending: Pending,
     last_trouble: Option<String>,
 }
@@ -32,7 +37,12 @@ pub(crate) enum Outcome {
 
 impl<'a> Delivery<'a> {
     pub(crate) fn new(client: Client, target: &'a Target, options: &'a Options) -> Self {
-        Delivery { client, target, options, pending: Pending::default(), last_trouble: None }
+        let pending = Pending::default();
+        Delivery { client, target, options, echoes: false, pending, last_trouble: None }
+    }
+
+    pub(crate) fn echo(&mut self, echoes: bool) {
+        self.echoes = echoes;
     }
 
     /// Whether another message has room. When not, wait and ask again.
@@ -63,12 +73,17 @@ impl<'a> Delivery<'a> {
             time_ns: i64::try_from(time_ns).unwrap_or(i64::MAX),
             level: self.options.level.unwrap_or(0),
             logger: &self.target.module,
+            process_id: self.options.process_id(),
             body: text,
             fields: &fields,
             ..Record::default()
         });
         let around = self.target.module.len() + self.options.fields_bytes() + OVERHEAD_BYTES;
         self.pending.push(text.len() + around);
+        if self.echoes {
+            // Nobody may be listening.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
     }
 
     /// How long to wait for the server at the end.
@@ -89,32 +104,54 @@ impl<'a> Delivery<'a> {
     /// Waits until everything is safe, or `--timeout` is over, or `is_enough`;
     /// says what is not.
     pub(crate) fn finish(mut self, is_enough: impl Fn() -> bool) -> Outcome {
-        let is_done = match &self.options.spool {
-            // A server that is away is not waited for: the next program sends.
-            Some(_) => self.client.close(self.options.timeout),
-            None => self.wait(is_enough),
+        let started = Instant::now();
+        let limit = self.options.timeout;
+        let has_spool = self.options.spool.is_some();
+        // A server that is away is not waited for: the next program sends.
+        let unreachable = if has_spool { limit.min(UNREACHABLE_LIMIT) } else { limit };
+        let is_sent = self.wait(limit, unreachable, &is_enough);
+        if is_sent {
+            self.wait_for_others(started, &is_enough);
+        }
+        let is_done = match (is_sent, has_spool) {
+            (true, _) => self.client.close(GOODBYE_LIMIT) || is_sent,
+            (false, true) => self.client.close(END_LIMIT) || self.client.close(SPOOL_LIMIT),
+            // What has not arrived by now gets no more time.
+            (false, false) => self.client.close(Duration::ZERO) && is_sent,
         };
         self.tell_trouble();
         self.sum_up(is_done)
     }
 
-    fn wait(&mut self, is_enough: impl Fn() -> bool) -> bool {
+    /// What other commands have left in the spool is sent in the time that is
+    /// left; nobody promised it.
+    fn wait_for_others(&mut self, started: Instant, is_enough: &dyn Fn() -> bool) {
         let limit = self.options.timeout;
+        while self.client.is_adopting() && started.elapsed() < limit && !is_enough() {
+            std::thread::sleep(ROOM_LOOK);
+        }
+    }
+
+    /// Whether all was sent.
+    fn wait(
+        &mut self,
+        limit: Duration,
+        unreachable: Duration,
+        is_enough: &dyn Fn() -> bool,
+    ) -> bool {
         let started = Instant::now();
-        let is_done = loop {
-            let left = limit.saturating_sub(started.elapsed());
-            let flush = self.client.begin_flush(left, left);
+        loop {
+            let spent = started.elapsed();
+            let left = (limit.saturating_sub(spent), unreachable.saturating_sub(spent));
+            let flush = self.client.begin_flush(left.0, left.1);
             match flush.wait(SIGNAL_LOOK) {
-                Some(is_done) => break is_done,
-                None if is_enough() => break false,
+                Some(is_sent) => return is_sent,
+                None if is_enough() => return false,
                 None => {}
             }
             drop(flush);
             self.tell_trouble();
-        };
-        // What has not arrived by now gets no more time.
-        self.client.close(if is_done { GOODBYE_LIMIT } else { Duration::ZERO });
-        is_done
+        }
     }
 
     fn sum_up(&self, is_done: bool) -> Outcome {

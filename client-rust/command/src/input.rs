@@ -9,6 +9,7 @@ use crate::limits::MESSAGE_BYTES_MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     is_multiline: bool,
+    skips_empty: bool,
     /// The line that has no end yet.
     line: Vec<u8>,
     /// The message that may be continued; only with `is_multiline`.
@@ -19,8 +20,8 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn new(is_multiline: bool) -> Input {
-        Input { is_multiline, ..Input::default() }
+    pub(crate) fn new(is_multiline: bool, skips_empty: bool) -> Input {
+        Input { is_multiline, skips_empty, ..Input::default() }
     }
 
     /// Takes the next bytes; appends the messages that are whole now.
@@ -77,6 +78,9 @@ impl Input {
 
     fn end_line(&mut self, messages: &mut Vec<String>) {
         let line = std::mem::take(&mut self.line);
+        if self.skips_empty && line.is_empty() {
+            return;
+        }
         if !self.is_multiline {
             return messages.push(text(line));
         }
@@ -122,7 +126,7 @@ mod tests {
     use super::*;
 
     fn messages(is_multiline: bool, pieces: &[&[u8]]) -> Vec<String> {
-        let (mut input, mut messages) = (Input::new(is_multiline), Vec::new());
+        let (mut input, mut messages) = (Input::new(is_multiline, false), Vec::new());
         pieces.iter().for_each(|piece| input.push(piece, &mut messages));
         input.finish(&mut messages);
         messages
@@ -132,6 +136,17 @@ mod tests {
     fn a_line_is_a_message_however_it_comes() {
         assert_eq!(messages(false, &[b"a\n", b"\n", b"b", b"c\nd"]), ["a", "", "bc", "d"]);
         assert!(messages(false, &[]).is_empty());
+    }
+
+    #[test]
+    fn empty_lines_can_be_passed_over() {
+        for (is_multiline, expected) in [(false, vec!["a", " b", "c"]), (true, vec!["a\n b", "c"])]
+        {
+            let (mut input, mut messages) = (Input::new(is_multiline, true), Vec::new());
+            input.push(b"\na\n\n b\n\nc", &mut messages);
+            input.finish(&mut messages);
+            assert_eq!(messages, expected);
+        }
     }
 
     #[test]
@@ -176,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_message_that_may_go_on_can_be_had_before() {
-        let (mut input, mut messages) = (Input::new(true), Vec::new());
+        let (mut input, mut messages) = (Input::new(true, false), Vec::new());
         input.push(b"a\n", &mut messages);
         assert!(messages.is_empty() && input.is_holding());
         input.release(&mut messages);

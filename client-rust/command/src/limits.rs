@@ -12,6 +12,10 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Bytes that are read at a time: what a pipe holds, unless told otherwise.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 
+/// Bytes that are still read after a signal: what a pipe may hold at most, since
+/// who wrote that believes it delivered. More is not waited for.
+pub(crate) const LAST_BYTES_MAX: usize = 1 << 20;
+
 /// Messages that may be in memory, unacknowledged and in no spool, in bytes of
 /// text and what goes with it. Past it nothing is read until there is room.
 pub(crate) const PENDING_BYTES_MAX: usize = 4 << 20;
@@ -52,11 +56,20 @@ pub(crate) const TROUBLE_LOOK: Duration = Duration::from_millis(500);
 /// often.
 pub(crate) const SIGNAL_LOOK: Duration = Duration::from_millis(100);
 
+/// With a spool, how long a server that cannot be reached is waited for: it may
+/// be just restarting. The next loghog sends what is left.
+pub(crate) const UNREACHABLE_LIMIT: Duration = loghog::limits::UNREACHABLE_LIMIT;
+
+/// How long a slow disk may take to bring the rest into the spool. Past it the
+/// messages count as not safe.
+pub(crate) const SPOOL_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long the orderly end of a connection may take when all is delivered.
 pub(crate) const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
 const _: () =
     assert!(6 * (MESSAGE_BYTES_MAX + FIELDS_BYTES_MAX) < wire::limits::FRAME_BYTES_MAX as usize);
 const _: () = assert!(2 * (MESSAGE_BYTES_MAX + FIELDS_BYTES_MAX) < PENDING_BYTES_MAX);
+const _: () = assert!(LAST_BYTES_MAX < PENDING_BYTES_MAX);
 const _: () = assert!(PENDING_MESSAGES_MAX < loghog::limits::QUEUE_MESSAGES);
 const _: () = assert!(QUEUE_BYTES >= loghog::limits::QUEUE_BYTES_MIN);

@@ -6,25 +6,43 @@
 //! ```text
 //! arguments  the command line
 //! setup      a client of it, with secret, certificates and spool
-//! pump       reads standard input while there is room
+//! pump       reads the input while there is room
 //! input      bytes become messages
 //! delivery   messages go to the client, which is never given too many
 //! signals    a request to end, as something to look at
+//! manual     the page man/loghog.1, of the command line; only in tests
 //! ```
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
 
 mod arguments;
 mod delivery;
 mod input;
 mod limits;
+#[cfg(test)]
+mod manual;
 mod pump;
 mod setup;
 mod signals;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -53,10 +71,14 @@ fn main() -> ExitCode {
         }
     };
     let (target, options, source) = match &arguments.command {
-        Command::Send { target, text, options } if text.is_empty() => {
-            (target, options, Source::Input)
+        Command::Send { target, text, file, stderr, options } => {
+            let echoes = *stderr;
+            let source = match text.is_empty() {
+                true => Source::Input { file: file.as_deref(), echoes },
+                false => Source::Text { text, echoes },
+            };
+            (target, options, source)
         }
-        Command::Send { target, text, options } => (target, options, Source::Text(text)),
         Command::Pipe { target, tee, options } => (target, options, Source::Pipe { tee: *tee }),
     };
     run(target, options, &source).into()
@@ -64,9 +86,15 @@ fn main() -> ExitCode {
 
 /// Where the messages are.
 enum Source<'a> {
-    Text(&'a [OsString]),
+    Text {
+        text: &'a [OsString],
+        echoes: bool,
+    },
     /// A file or a short command: who calls waits for the end.
-    Input,
+    Input {
+        file: Option<&'a Path>,
+        echoes: bool,
+    },
     /// A program that runs for long.
     Pipe {
         tee: bool,
@@ -82,6 +110,15 @@ fn run(target: &Target, options: &Options, source: &Source<'_>) -> u8 {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("cannot wait for signals: {error}"), EXIT_UNSAFE),
     };
+    let input = match source {
+        Source::Input { file: Some(path), .. } => match File::open(path) {
+            Ok(file) => Ok(file),
+            Err(error) => {
+                return complain(&format!("cannot read {}: {error}", path.display()), EXIT_CONFIG);
+            }
+        },
+        _ => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+    };
     let client = match setup::client(target, options) {
         Ok(client) => client,
         Err(error @ SetupError::Usage(_)) => return complain(&error.to_string(), EXIT_USAGE),
@@ -89,11 +126,27 @@ fn run(target: &Target, options: &Options, source: &Source<'_>) -> u8 {
     };
     let mut delivery = Delivery::new(client, target, options);
     let is_whole = match source {
-        Source::Text(text) => send_text(text, &mut delivery),
-        Source::Input => pump(&mut delivery, &signals, options, Tee::Nowhere, false),
-        Source::Pipe { tee: false } => pump(&mut delivery, &signals, options, Tee::Nowhere, true),
-        Source::Pipe { tee: true } => {
-            pump(&mut delivery, &signals, options, Tee::StandardOutput, true)
+        Source::Text { text, echoes } => {
+            delivery.echo(*echoes);
+            send_text(text, &mut delivery)
+        }
+        Source::Input { echoes, .. } => {
+            delivery.echo(*echoes);
+            let room_limit = Some(options.timeout);
+            let tee = Tee::Nowhere;
+            let delivery = &mut delivery;
+            pump(
+                Pump { delivery, signals: &signals, room_limit, tee, is_ending: false },
+                input,
+                options,
+            )
+        }
+        Source::Pipe { tee } => {
+            let tee = if *tee { Tee::StandardOutput } else { Tee::Nowhere };
+            let delivery = &mut delivery;
+            let pump_all =
+                Pump { delivery, signals: &signals, room_limit: None, tee, is_ending: false };
+            pump(pump_all, input, options)
         }
     };
     match (delivery.finish(|| signals.came()), is_whole) {
@@ -127,29 +180,24 @@ fn send_text(text: &[OsString], delivery: &mut Delivery<'_>) -> bool {
     }
 }
 
-/// Sends standard input; whether all of it was read and sent.
-fn pump(
-    delivery: &mut Delivery<'_>,
-    signals: &Signals,
-    options: &Options,
-    tee: Tee,
-    is_patient: bool,
-) -> bool {
-    let room_limit = (!is_patient).then_some(options.timeout);
-    let mut pump = Pump { delivery, signals, room_limit, tee };
-    match pump.run(Input::new(options.multiline)) {
-        Ok(End::Input) => true,
-        Ok(End::Signal) if is_patient => true,
-        Ok(End::Signal) => {
-            complain("a signal came before standard input ended; the rest was not read", 0);
+/// Sends what can be read; whether all of it was read and sent.
+fn pump(mut pump: Pump<'_, '_>, source: io::Result<File>, options: &Options) -> bool {
+    let is_patient = pump.room_limit.is_none();
+    let input = Input::new(options.multiline, options.skip_empty);
+    let end = source.map_or_else(End::Broken, |mut source| pump.run(&mut source, input));
+    match end {
+        End::Input => true,
+        End::Signal if is_patient => true,
+        End::Signal => {
+            complain("a signal came before the input ended; the rest was not read", 0);
             false
         }
-        Ok(End::NoRoom(messages)) => {
+        End::NoRoom(messages) => {
             complain(&format!("{messages} messages were read and not sent: no room came"), 0);
             false
         }
-        Ok(End::Broken(error)) | Err(error) => {
-            complain(&format!("cannot read standard input: {error}"), 0);
+        End::Broken(error) => {
+            complain(&format!("cannot read the input: {error}"), 0);
             false
         }
     }

@@ -1,5 +1,5 @@
-//! Reads standard input and sends what is in it, as fast as it is taken.
-//! Standard input -> `Input` -> `Delivery`; with `--tee` to standard output as well.
+//! Reads a file, a pipe or a terminal and sends what is in it, as fast as it is taken.
+//! Bytes -> `Input` -> `Delivery`; with `--tee` to standard output as well.
 //! Invariant: nothing is read while what was read before has no room.
 //! Leaves out: how bytes become messages (`input`).
 
@@ -13,7 +13,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::delivery::Delivery;
 use crate::input::Input;
-use crate::limits::{CONTINUATION_WAIT, MESSAGE_BYTES_MAX, READ_BYTES, ROOM_LOOK, TROUBLE_LOOK};
+use crate::limits::{
+    CONTINUATION_WAIT, LAST_BYTES_MAX, MESSAGE_BYTES_MAX, READ_BYTES, ROOM_LOOK, TROUBLE_LOOK,
+};
 use crate::say;
 use crate::signals::Signals;
 
@@ -44,19 +46,26 @@ pub(crate) struct Pump<'a, 'b> {
     /// How long to wait for room; none: for ever.
     pub(crate) room_limit: Option<Duration>,
     pub(crate) tee: Tee,
+    /// A signal has come.
+    pub(crate) is_ending: bool,
 }
 
 impl Pump<'_, '_> {
     /// Reads to the end, or until a signal comes. What was read is sent.
-    pub(crate) fn run(&mut self, mut input: Input) -> io::Result<End> {
-        let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    pub(crate) fn run(&mut self, source: &mut File, mut input: Input) -> End {
         let mut bytes = vec![0; READ_BYTES];
         let (mut messages, mut cuts) = (Vec::new(), 0);
         let mut end = loop {
-            match self.wait(&stdin, &input) {
-                Ready::Signal => break End::Signal,
+            match self.wait(source, &input) {
+                Ready::Signal => {
+                    self.is_ending = true;
+                    if self.room_limit.is_none() {
+                        self.read_last(source, &mut input, &mut messages);
+                    }
+                    break End::Signal;
+                }
                 Ready::Nothing => input.release(&mut messages),
-                Ready::Input => match stdin.read(&mut bytes) {
+                Ready::Input => match source.read(&mut bytes) {
                     Ok(0) => break End::Input,
                     Ok(count) => {
                         let read = bytes.get(..count).unwrap_or_default();
@@ -84,25 +93,44 @@ impl Pump<'_, '_> {
         {
             end = other;
         }
-        Ok(end)
+        end
+    }
+
+    /// Reads what lies in the pipe already.
+    fn read_last(&mut self, source: &mut File, input: &mut Input, messages: &mut Vec<String>) {
+        let mut bytes = vec![0; READ_BYTES];
+        let mut left = LAST_BYTES_MAX;
+        while left > 0 && is_ready(source) {
+            let room = left.min(READ_BYTES);
+            match source.read(bytes.get_mut(..room).unwrap_or_default()) {
+                Ok(0) => return,
+                Ok(count) => {
+                    let read = bytes.get(..count).unwrap_or_default();
+                    self.copy(read);
+                    input.push(read, messages);
+                    left = left.saturating_sub(count);
+                }
+                Err(error) if is_retried(&error) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// Sends them one by one, when there is room. Returns why to stop.
     fn send(&mut self, messages: &mut Vec<String>) -> Option<End> {
-        let mut is_ending = false;
         let mut rest = messages.drain(..);
         while let Some(message) = rest.next() {
-            if !self.wait_for_room(&mut is_ending) {
+            if !self.wait_for_room() {
                 return Some(End::NoRoom(1 + rest.count()));
             }
             self.delivery.send(&message);
         }
-        is_ending.then_some(End::Signal)
+        self.is_ending.then_some(End::Signal)
     }
 
     /// False when there is no room and no more time. The first signal leaves
     /// some for what was read, a second none.
-    fn wait_for_room(&mut self, is_ending: &mut bool) -> bool {
+    fn wait_for_room(&mut self) -> bool {
         if self.delivery.has_room() {
             return true;
         }
@@ -110,10 +138,11 @@ impl Pump<'_, '_> {
         let started = Instant::now();
         let mut looked = started;
         while !self.delivery.has_room() {
-            if self.signals.came() && std::mem::replace(is_ending, true) {
+            if self.signals.came() && std::mem::replace(&mut self.is_ending, true) {
                 return false;
             }
-            let limit = if *is_ending { Some(self.delivery.timeout()) } else { self.room_limit };
+            let limit =
+                if self.is_ending { Some(self.delivery.timeout()) } else { self.room_limit };
             if limit.is_some_and(|limit| started.elapsed() >= limit) {
                 return false;
             }
@@ -127,16 +156,16 @@ impl Pump<'_, '_> {
     }
 
     /// Waits for input or a signal.
-    fn wait(&mut self, stdin: &File, input: &Input) -> Ready {
+    fn wait(&mut self, source: &File, input: &Input) -> Ready {
         loop {
             let wait = if input.is_holding() { CONTINUATION_WAIT } else { TROUBLE_LOOK };
             let mut polled = [
-                PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+                PollFd::new(source.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             ];
             let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
             let polled_now = poll(&mut polled, timeout);
-            let [of_stdin, _] = polled.map(|fd| fd.any().unwrap_or(false));
+            let [of_source, _] = polled.map(|fd| fd.any().unwrap_or(false));
             if self.signals.came() {
                 return Ready::Signal;
             }
@@ -144,7 +173,7 @@ impl Pump<'_, '_> {
                 Ok(0) if input.is_holding() => return Ready::Nothing,
                 // What cannot be waited for is read, and tells then why.
                 Err(errno) if errno != Errno::EINTR => return Ready::Input,
-                Ok(_) if of_stdin => return Ready::Input,
+                Ok(_) if of_source => return Ready::Input,
                 _ => self.delivery.tell_trouble(),
             }
         }
@@ -167,6 +196,12 @@ enum Ready {
     Signal,
     /// Nothing came that would go on with the message that is held.
     Nothing,
+}
+
+/// Whether something can be read without waiting.
+fn is_ready(source: &File) -> bool {
+    let mut polled = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut polled, PollTimeout::ZERO), Ok(1..))
 }
 
 fn is_retried(error: &io::Error) -> bool {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use loghog::{Client, Protocol, Tls, Transport};
+use loghog::{Client, Protocol, Tls, TlsError, Transport};
 use nix::unistd::{AccessFlags, access};
 
 use crate::arguments::{self, Options, Target};
@@ -47,7 +47,11 @@ pub(crate) fn client(target: &Target, options: &Options) -> Result<Client, Setup
         builder = builder.addresses(&options.servers);
     }
     if let (true, Some(pem), Some(ca)) = (options.tls, &options.pem, &options.ca) {
-        builder = builder.transport(Transport::Tls(Tls::new(pem, ca)));
+        let tls = Tls::new(pem, ca);
+        builder = builder.transport(Transport::Tls(match &options.server_name {
+            Some(name) => tls.server_name(name),
+            None => tls,
+        }));
     }
     if let Some(secret) = secret(options.secret_file.as_deref())? {
         builder = builder.secret(secret);
@@ -59,10 +63,15 @@ pub(crate) fn client(target: &Target, options: &Options) -> Result<Client, Setup
         check_spool(dir).map_err(|source| SetupError::Spool { path: dir.clone(), source })?;
         builder = builder.spool(dir);
     }
+    if let Some(bytes) = options.spool_bytes {
+        builder = builder.spool_bytes(bytes);
+    }
     builder.build_client().map_err(|error| match error {
-        loghog::Error::NoApp | loghog::Error::NoAddress | loghog::Error::Address { .. } => {
-            SetupError::Usage(error)
-        }
+        loghog::Error::NoApp
+        | loghog::Error::NoAddress
+        | loghog::Error::Address { .. }
+        | loghog::Error::SpoolTooSmall { .. }
+        | loghog::Error::Tls(TlsError::ServerName { .. }) => SetupError::Usage(error),
         error => SetupError::Client(error),
     })
 }

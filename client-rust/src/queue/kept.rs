@@ -164,6 +164,20 @@ impl Queue {
         self.lock().is_safe = is_safe;
     }
 
+    /// Messages that nobody has taken yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.lock().waiting.len() as u64
+    }
+
+    /// Whether spools that others left are looked for, or emptied.
+    pub(crate) fn set_adopting(&self, is_adopting: bool) {
+        self.lock().is_adopting = is_adopting;
+    }
+
+    pub(crate) fn is_adopting(&self) -> bool {
+        self.lock().is_adopting
+    }
+
     /// Whether the sender has ended and what it left outlasts the program.
     pub(crate) fn is_safe(&self) -> bool {
         let state = self.lock();

@@ -54,7 +54,8 @@ pub(super) fn next(bytes: &[u8]) -> Next<'_> {
         return Next::More { bytes: HEADER_BYTES + length };
     };
     let number = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
-    if checksum(number, record) != u32::from_le_bytes([c0, c1, c2, c3]) {
+    let is_number = (1..=super::NUMBER_MAX).contains(&number);
+    if !is_number || checksum(number, record) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Next::Torn;
     }
     Next::Entry { number, record }

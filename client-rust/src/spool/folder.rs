@@ -2,16 +2,23 @@
 //! A directory -> folders that nobody uses; numbers -> files.
 //! Invariant: at most one program has a folder; only exactly named files are touched.
 //! Leaves out: what is in the files (`entry`).
+//!
+//! Who may write into the folder above ours could put a link in place of a file,
+//! and have us cut or overwrite what it leads to. So no link is followed there,
+//! nothing is read but regular files, and no folder is used that belongs to
+//! somebody else.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::unistd::geteuid;
 
-use super::{Segment, SpoolError};
+use super::state::{BYTES_MAX, Read, State};
+use super::{NUMBER_MAX, Segment, SpoolError};
 
 const LOCK: &str = "lock";
 const STATE: &str = "state";
@@ -22,6 +29,10 @@ const SUFFIX: &str = ".log";
 /// Digits of the greatest number.
 const DIGITS: usize = 20;
 
+/// A folder is tried to be made so often: somebody who clears up what others
+/// have left unfinished may take it for such.
+const CREATE_TRIES: usize = 5;
+
 /// A folder that is ours until this is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -30,32 +41,78 @@ pub(super) struct Folder {
     _lock: Flock<File>,
 }
 
-/// What is known of the numbers of a folder, beside what its files say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
-    /// The first number that its last user may have given.
-    pub(super) begun: u64,
-    /// All up to this one are safe elsewhere.
-    pub(super) acknowledged: u64,
-}
-
 /// The folders of an application that nobody uses, one after the other; each is
 /// locked when it is handed out. One that cannot be opened is passed over.
 pub(super) fn abandoned(
     dir: &Path,
     app: &str,
 ) -> Result<impl Iterator<Item = Folder> + use<>, SpoolError> {
-    let parent = dir.join(encoded(app));
-    let names = match fs::read_dir(&parent) {
-        Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(source) => return Err(SpoolError::Folder { path: parent, source }),
-    };
-    let mut ids: Vec<_> = names.iter().filter_map(|name| from_hex(name.to_str()?)).collect();
+    let (parent, names) = names(dir, app)?;
+    let mut ids: Vec<_> = names.iter().filter_map(|name| from_hex(name)).collect();
     ids.sort_unstable();
     Ok(ids
         .into_iter()
         .filter_map(move |id| Folder::lock(parent.join(to_hex(id)), id, false).ok()?))
+}
+
+/// Removes what is left of folders that were being made or removed when their
+/// program died. There is no message in them.
+pub(super) fn clear_up(dir: &Path, app: &str) -> Result<(), SpoolError> {
+    let (parent, names) = names(dir, app)?;
+    for (name, id) in names.iter().filter_map(|name| {
+        let id = name.strip_prefix(UNFINISHED).and_then(from_hex)?;
+        Some((name, id))
+    }) {
+        let path = parent.join(name);
+        match Folder::lock(path.clone(), id, false) {
+            Ok(Some(folder)) => folder.empty(),
+            Ok(None) => {}
+            // Without a lock there is nothing else either, or it is no folder.
+            Err(_) => drop(fs::remove_dir(path)),
+        }
+    }
+    Ok(())
+}
+
+fn names(dir: &Path, app: &str) -> Result<(PathBuf, Vec<String>), SpoolError> {
+    let parent = dir.join(encoded(app));
+    let failed = |source| SpoolError::Folder { path: parent.clone(), source };
+    let names = match check_folder(&parent).and_then(|()| fs::read_dir(&parent)) {
+        Ok(entries) => {
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(failed(source)),
+    };
+    Ok((parent, names))
+}
+
+/// Whether this is a folder of ours, and no link to one.
+pub(super) fn check_folder(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder"));
+    }
+    if metadata.uid() != geteuid().as_raw() {
+        let text = "it belongs to another user; give each user a folder of its own";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(())
+}
+
+/// Options that follow no link, and do not wait for what is no file.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).mode(0o600);
+    options
+}
+
+/// The same file, if it is a regular one.
+fn regular(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
 }
 
 impl Folder {
@@ -68,34 +125,47 @@ impl Folder {
         state: State,
     ) -> Result<Folder, SpoolError> {
         let parent = dir.join(encoded(app));
-        let unfinished = parent.join(format!("{UNFINISHED}{}", to_hex(id)));
         let path = parent.join(to_hex(id));
         let failed = |source| SpoolError::Folder { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&unfinished).map_err(failed)?;
-        let in_use = || io::Error::new(io::ErrorKind::WouldBlock, "another program uses it");
-        let mut folder = Folder::lock(unfinished.clone(), id, true)
-            .and_then(|folder| folder.ok_or_else(in_use))
+        let mut folder = (1..=CREATE_TRIES)
+            .find_map(|tried| match Folder::begin(&parent, id) {
+                Err(error) if tried < CREATE_TRIES && is_disturbed(&error) => None,
+                begun => Some(begun),
+            })
+            .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
             .map_err(failed)?;
         folder.publish(state)?;
-        fs::rename(&unfinished, &path).map_err(failed)?;
+        fs::rename(&folder.path, &path).map_err(failed)?;
         folder.path.clone_from(&path);
-        for folder in [parent.as_path(), dir] {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        for above in [parent.as_path(), dir] {
+            if let Err(source) = File::open(above).and_then(|folder| folder.sync_all()) {
+                // Under our id nobody else may find it.
+                folder.remove();
+                return Err(failed(source));
+            }
         }
         Ok(folder)
     }
 
+    fn begin(parent: &Path, id: [u8; 16]) -> io::Result<Folder> {
+        let unfinished = parent.join(format!("{UNFINISHED}{}", to_hex(id)));
+        DirBuilder::new().recursive(true).mode(0o700).create(&unfinished)?;
+        check_folder(parent)?;
+        let in_use = || io::Error::new(io::ErrorKind::WouldBlock, "another program uses it");
+        Folder::lock(unfinished, id, true)?.ok_or_else(in_use)
+    }
+
     /// None when somebody has it, or has just removed it.
     fn lock(path: PathBuf, id: [u8; 16], is_new: bool) -> io::Result<Option<Folder>> {
-        let file = OpenOptions::new()
+        check_folder(&path)?;
+        let file = options()
             .read(true)
             .write(true)
             // Only in a new folder: one without a lock is being removed.
             .create(is_new)
             .truncate(false)
-            .mode(0o600)
             .open(path.join(LOCK))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match Flock::lock(regular(file)?, FlockArg::LockExclusiveNonblock) {
             // Without a name it is the lock of a folder that was removed.
             Ok(lock) if lock.metadata()?.nlink() == 0 => Ok(None),
             // It was renamed meanwhile, to be removed.
@@ -104,6 +174,20 @@ impl Folder {
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
+    }
+
+    /// Gives it another id. The old name is gone then, or still there, whatever
+    /// happens meanwhile.
+    pub(super) fn rename(&mut self, id: [u8; 16]) -> Result<(), SpoolError> {
+        let failed = |path: &Path, source| SpoolError::Write { path: path.to_owned(), source };
+        let Some(parent) = self.path.parent().map(Path::to_owned) else { return Ok(()) };
+        let path = parent.join(to_hex(id));
+        fs::rename(&self.path, &path).map_err(|source| failed(&self.path, source))?;
+        (self.path, self.id) = (path, id);
+        // If that fails, a power failure may bring the old name back: it leads
+        // to the same question to the server, and to another id.
+        let _ = File::open(parent).and_then(|parent| parent.sync_all());
+        Ok(())
     }
 
     pub(super) fn file(&self, first: u64) -> PathBuf {
@@ -118,7 +202,11 @@ impl Folder {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let Some(first) = name.to_str().and_then(number_of) else { continue };
-            files.push(Segment { first, bytes: entry.metadata().map_err(failed)?.len() });
+            // Of the entry itself, not of what a link leads to.
+            let metadata = entry.metadata().map_err(failed)?;
+            if metadata.is_file() {
+                files.push(Segment { first, bytes: metadata.len() });
+            }
         }
         files.sort_unstable_by_key(|file| file.first);
         Ok(files)
@@ -127,12 +215,22 @@ impl Folder {
     /// Makes the file for records from this number on.
     pub(super) fn make(&self, first: u64) -> Result<File, SpoolError> {
         let path = self.file(first);
-        OpenOptions::new()
+        options()
             .write(true)
             .create_new(true)
-            .mode(0o600)
             .open(&path)
             .map_err(|source| SpoolError::Write { path, source })
+    }
+
+    pub(super) fn open(&self, first: u64) -> Result<File, SpoolError> {
+        let path = self.file(first);
+        let opened = options().read(true).open(&path).and_then(regular);
+        opened.map_err(|source| SpoolError::Read { path, source })
+    }
+
+    /// Cuts a file behind so many bytes.
+    pub(super) fn cut(&self, first: u64, bytes: u64) -> io::Result<()> {
+        regular(options().write(true).open(self.file(first))?)?.set_len(bytes)
     }
 
     pub(super) fn delete(&self, first: u64) {
@@ -141,25 +239,35 @@ impl Folder {
     }
 
     /// What was published last; zeros when nobody knows.
-    pub(super) fn state(&self) -> State {
-        let text = fs::read_to_string(self.path.join(STATE)).unwrap_or_default();
-        let value = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0)
-        };
-        State { begun: value("begun "), acknowledged: value("acknowledged ") }
+    ///
+    /// # Errors
+    /// `Version`: a newer program has made the folder; hands off.
+    pub(super) fn state(&self) -> Result<State, SpoolError> {
+        let mut text = String::new();
+        let read = options()
+            .read(true)
+            .open(self.path.join(STATE))
+            .and_then(regular)
+            .and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text));
+        match read.map_or(Read::Nothing, |_| State::from_text(&text)) {
+            Read::State(state) => Ok(state),
+            Read::Nothing => Ok(State::default()),
+            Read::Newer { version } => {
+                Err(SpoolError::Version { path: self.path.clone(), version })
+            }
+        }
     }
 
     pub(super) fn publish(&self, state: State) -> Result<(), SpoolError> {
         let path = self.path.join(STATE_NEW);
-        let text = format!("begun {}\nacknowledged {}\n", state.begun, state.acknowledged);
         let publish = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&path)?;
-            file.write_all(text.as_bytes())?;
+            // One that was left is no more use, whatever it is.
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = options().write(true).create_new(true).open(&path)?;
+            file.write_all(state.to_text().as_bytes())?;
             file.sync_all()?;
             fs::rename(&path, self.path.join(STATE))
         };
@@ -174,29 +282,42 @@ impl Folder {
     }
 
     /// It loses its name first: half a folder would give numbers anew.
-    pub(super) fn remove(mut self, firsts: &[u64]) {
+    pub(super) fn remove(mut self) {
         let Some(parent) = self.path.parent() else { return };
         let unfinished = parent.join(format!("{UNFINISHED}{}", to_hex(self.id)));
-        if fs::rename(&self.path, &unfinished).is_err() {
-            return;
+        if fs::rename(&self.path, &unfinished).is_ok() {
+            self.path = unfinished;
+            self.empty();
         }
-        self.path = unfinished;
-        for first in firsts {
-            self.delete(*first);
+    }
+
+    /// Removes all files that are ours, and the folder. With a file of somebody
+    /// else's in it, it stays.
+    fn empty(self) {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+            if number_of(&name).is_some() {
+                let _ = fs::remove_file(self.path.join(name));
+            }
         }
         for name in [STATE_NEW, STATE, LOCK] {
             let _ = fs::remove_file(self.path.join(name));
         }
-        // With a file of somebody else's in it, it stays.
         let _ = fs::remove_dir(&self.path);
     }
+}
+
+/// Whether somebody who clears up may have come in between.
+fn is_disturbed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound)
 }
 
 /// Exactly the names that `Folder::file` gives.
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
     let is_ours = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_ours.then(|| digits.parse().ok()).flatten()
+    let number = is_ours.then(|| digits.parse().ok()).flatten();
+    number.filter(|number| (1..=NUMBER_MAX).contains(number))
 }
 
 /// The application as the name of a folder: two never share one.
@@ -236,7 +357,15 @@ mod tests {
     #[test]
     fn only_names_that_we_give_are_ours() {
         assert_eq!(number_of("00000000000000000042.log"), Some(42));
-        for other in ["42.log", "+0000000000000000042.log", "00000000000000000042.log.xz", "lock"] {
+        let [zero, huge] = ["00000000000000000000.log", "18446744073709551615.log"];
+        for other in [
+            zero,
+            huge,
+            "42.log",
+            "+0000000000000000042.log",
+            "00000000000000000042.log.xz",
+            "lock",
+        ] {
             assert_eq!(number_of(other), None, "{other}");
         }
         assert_eq!(from_hex(&to_hex([7; 16])), Some([7; 16]));

@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use super::Run;
 use super::entry::{self, Next};
@@ -14,29 +13,29 @@ use crate::limits::SPOOL_READ_BYTES;
 
 /// A place in a file.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     file: File,
     file_first: u64,
     /// Where the next entry begins.
     offset: u64,
-    /// Number of the last entry read; before the first one, of the one that was
-    /// read last of the file before.
+    /// Number of the last entry read; before the first one, the one before the
+    /// file's.
     last: u64,
     torn: bool,
     buffer: Vec<u8>,
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path, file_first: u64, last: u64) -> io::Result<Reader> {
-        let file = File::open(path)?;
-        Ok(Reader { file, file_first, offset: 0, last, torn: false, buffer: Vec::new() })
+    pub(crate) fn new(file: File, file_first: u64) -> Reader {
+        let last = file_first.saturating_sub(1);
+        Reader { file, file_first, offset: 0, last, torn: false, buffer: Vec::new() }
     }
 
     pub(super) fn file_first(&self) -> u64 {
         self.file_first
     }
 
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
@@ -49,21 +48,16 @@ impl Reader {
         self.last == after
     }
 
-    /// Whether the file ends with something else than a whole entry.
-    pub(super) fn is_torn(&self, limit: u64) -> bool {
-        self.torn || self.offset < limit
-    }
-
-    /// How many records are missing when the next file begins with this number;
-    /// at least one, as something is torn. A gap too great to be one is a
-    /// restart.
-    pub(super) fn missing(&self, next_first: u64) -> u64 {
-        let gap = next_first.saturating_sub(self.last).saturating_sub(1);
-        if gap < super::NUMBERS_SKIPPED / 2 { gap.max(1) } else { 1 }
+    /// How many records are missing at the end of this file, when the next one
+    /// begins with this number. None where a write was refused, and what had to
+    /// be written is in the next file.
+    pub(super) fn missing(&self, limit: u64, next_first: u64) -> u64 {
+        let is_torn = self.torn || self.offset < limit;
+        super::missing(self.last, next_first).unwrap_or(u64::from(is_torn))
     }
 
     /// Entries behind `after`, from the first `limit` bytes of the file.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         after: u64,
         limit: u64,

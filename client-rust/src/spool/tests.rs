@@ -1,16 +1,25 @@
-//! The spool by itself: crashes at any byte, bounds, locks.
+//! The spool by itself: bounds, locks, what one program leaves to the next.
+
+mod attack;
+mod crash;
 
 use std::fs;
 use std::path::Path;
-
-use proptest::prelude::*;
 
 use super::*;
 
 const BOUNDS: SpoolBounds = SpoolBounds { bytes: 1 << 20, file_bytes: 200 };
 
 fn open(dir: &Path) -> Spool {
-    Spool::open(dir, "app", BOUNDS).unwrap()
+    open_or(dir).unwrap()
+}
+
+fn open_or(dir: &Path) -> Result<Spool, SpoolError> {
+    Spool::open(dir, "app", BOUNDS, &mut |error| panic!("a folder cannot be used: {error}"))
+}
+
+fn adopt(dir: &Path) -> Option<Spool> {
+    Spool::adopt(dir, "app", BOUNDS, &[]).unwrap()
 }
 
 fn frames(texts: &[String]) -> Frames {
@@ -116,10 +125,10 @@ fn a_folder_in_use_is_left_alone_and_one_left_behind_is_adopted() {
     assert_ne!(first.id(), second.id());
     fill(&mut first, &texts(1));
     fill(&mut second, &texts(2));
-    assert!(Spool::adopt(dir.path(), "app", BOUNDS).unwrap().is_none());
+    assert!(adopt(dir.path()).is_none());
     let id = second.id();
     drop(second);
-    let mut adopted = Spool::adopt(dir.path(), "app", BOUNDS).unwrap().unwrap();
+    let mut adopted = adopt(dir.path()).unwrap();
     assert_eq!(adopted.id(), id);
     assert_eq!(held(&mut adopted).len(), 2);
     let path = adopted.folder.path.clone();
@@ -157,7 +166,7 @@ fn many_who_open_and_adopt_at_once_never_share_a_folder() {
                 for _ in 0..20 {
                     let mut spool = open(dir.path());
                     fill(&mut spool, &texts(3));
-                    if let Some(other) = Spool::adopt(dir.path(), "app", BOUNDS).unwrap() {
+                    if let Some(other) = adopt(dir.path()) {
                         assert_ne!(other.id(), spool.id());
                         other.remove();
                     }
@@ -176,7 +185,7 @@ fn an_empty_folder_left_behind_is_removed_by_who_adopts() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let path = only_folder(dir.path());
-    assert!(Spool::adopt(dir.path(), "app", BOUNDS).unwrap().is_none());
+    assert!(adopt(dir.path()).is_none());
     assert!(!path.exists());
 }
 
@@ -184,7 +193,7 @@ fn an_empty_folder_left_behind_is_removed_by_who_adopts() {
 fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("app"), "a file").unwrap();
-    let error = Spool::open(dir.path(), "app", BOUNDS).unwrap_err().to_string();
+    let error = open_or(dir.path()).unwrap_err().to_string();
     assert!(error.contains("app") && error.contains("memory"), "{error}");
 }
 
@@ -220,41 +229,4 @@ fn a_damaged_file_costs_its_rest_and_says_how_much() {
     assert!(lost > 0 && lost < 20);
     assert_eq!(spool.take_damaged(), lost);
     assert_eq!(held.last().unwrap().0, 50);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// A crash leaves a beginning of what was written, perhaps with zeros or
-    /// rubbish behind it.
-    #[test]
-    fn a_file_cut_at_any_byte_gives_a_beginning_and_nothing_else(
-        count in 1_usize..40,
-        cut in any::<prop::sample::Index>(),
-        rubbish in proptest::collection::vec(any::<u8>(), 0..40),
-    ) {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spool = open(dir.path());
-        let written = texts(count);
-        fill(&mut spool, &written);
-        let before = held(&mut spool);
-        drop(spool);
-        let last = log_files(dir.path()).pop().unwrap();
-        let bytes = fs::read(&last).unwrap();
-        let mut left = bytes[..cut.index(bytes.len() + 1)].to_vec();
-        left.extend_from_slice(&rubbish);
-        fs::write(&last, &left).unwrap();
-        let mut again = open(dir.path());
-        let after = held(&mut again);
-        prop_assert_eq!(&after[..], &before[..after.len()]);
-        // New records stand behind, in a file and with numbers of their own.
-        let next = again.next_number();
-        prop_assert!(next > count as u64);
-        fill(&mut again, &texts(1));
-        drop(again);
-        let mut third = open(dir.path());
-        let all = held(&mut third);
-        prop_assert_eq!(all.len(), after.len() + 1);
-        prop_assert_eq!(all.last().unwrap(), &(next, "message 0".to_owned()));
-    }
 }

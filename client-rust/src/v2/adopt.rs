@@ -38,6 +38,7 @@ impl Adoption {
             return;
         }
         self.looked = Some(Instant::now());
+        let working = Working::begin(book);
         let queue = Arc::new(Queue::new(bounds));
         let Ok(bell) = queue.bell() else { return };
         if !queue.claim_idle_sender() {
@@ -45,9 +46,9 @@ impl Adoption {
         }
         queue.close(Duration::MAX);
         self.at_work = Some(Arc::clone(&queue));
-        let (terms, book) = (Arc::clone(terms), Arc::clone(book));
+        let terms = Arc::clone(terms);
         // One that cannot be started is tried at the next look.
-        let _ = send::spawn(move || adopt_all(&terms, &queue, &book, &bell));
+        let _ = send::spawn(move || adopt_all(&terms, &queue, &working.0, &bell));
     }
 
     /// Gives up what has not been sent; it stays where it is.
@@ -58,20 +59,37 @@ impl Adoption {
     }
 }
 
+/// The client's queue knows of the work for as long as this is there.
+struct Working(Arc<Queue>);
+
+impl Working {
+    fn begin(book: &Arc<Queue>) -> Working {
+        book.set_adopting(true);
+        Working(Arc::clone(book))
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.set_adopting(false);
+    }
+}
+
 fn adopt_all(terms: &Arc<Terms>, queue: &Arc<Queue>, book: &Arc<Queue>, bell: &Bell) {
     let _ending = send::Ending(Arc::clone(queue));
     let Some(place) = &terms.spool else { return };
+    let mut passed = Vec::new();
     while !queue.is_over() {
-        match Spool::adopt(&place.dir, &terms.app, place.bounds) {
+        match Spool::adopt(&place.dir, &terms.app, place.bounds, &passed) {
             Ok(Some(spool)) => {
+                passed.push(spool.id());
                 let store = Store::of(spool, terms.window_bytes);
                 let slot = Arc::<Slot>::default();
                 let (terms, book) = (Arc::clone(terms), Arc::clone(book));
                 let engine = Engine::new(terms, Arc::clone(queue), book, bell.clone(), slot, store);
                 // What is not empty now stays; it is tried at another time.
-                match engine.run().take_spool().filter(Spool::is_empty) {
-                    Some(spool) => spool.remove(),
-                    None => return,
+                if let Some(spool) = engine.run().take_spool().filter(Spool::is_empty) {
+                    spool.remove();
                 }
             }
             // A folder that refuses is told of by the engine, for our own spool.

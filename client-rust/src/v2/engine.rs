@@ -2,6 +2,14 @@
 //! `Queue` -> `Store` -> a session; acknowledgements -> what is settled.
 //! Invariant: it never waits for the network, so that the spool goes on filling.
 //! Leaves out: how a server is found (`dial`), how records are kept (`store`).
+//!
+//! ```text
+//! reach    when to dial, which server, how a link begins and ends
+//! talk     what is said while there is one
+//! ```
+
+mod reach;
+mod talk;
 
 use std::io;
 use std::sync::Arc;
@@ -9,23 +17,19 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use self::reach::{Better, Link};
+use super::Terms;
 use super::adopt::Adoption;
-use super::dial::{Answer, Answered, Call, DialError, Dialing};
-use super::session::{Heard, Session, SessionError};
 use super::store::Store;
 use super::tally::Tally;
-use super::{Terms, v1_frames};
 use crate::bell::Bell;
-use crate::connection::Connection;
-use crate::frames::Frames;
-use crate::limits::{
-    GATHER, HANDOVER_LIMIT, IO_SLICE, PAUSE_HURRIED, REPORT_EVERY, SPOOL_SYNC_EVERY, STALL_LIMIT,
-};
+use crate::limits::{GATHER, IO_SLICE, REPORT_EVERY, SPOOL_SYNC_EVERY};
 use crate::pause::Pause;
 use crate::queue::{Bounds, Queue, Urgency};
 use crate::send;
 use crate::socket::Slot;
 use crate::spool::Spool;
+use crate::stats::Stats;
 
 /// Starts the thread.
 pub(crate) fn start(
@@ -35,6 +39,7 @@ pub(crate) fn start(
     slot: Arc<Slot>,
 ) -> io::Result<()> {
     let bell = queue.bell()?;
+    queue.set_adopting(terms.spool.is_some());
     send::spawn(move || {
         let _ending = send::Ending(Arc::clone(&queue));
         let place = terms.spool.clone().map(|place| (place, terms.app.clone()));
@@ -48,6 +53,7 @@ pub(crate) fn start(
                 if let Some(Err(error)) = engine.run().take_spool().map(Spool::close) {
                     book.say(error.to_string());
                 }
+                book.set_adopting(false);
             }
             Err(error) => queue.sender_failed(error.to_string()),
         }
@@ -87,23 +93,6 @@ pub(super) struct Engine {
     bounds: Option<Bounds>,
 }
 
-enum Link {
-    None,
-    Dialing(Dialing),
-    V2 { session: Box<Session>, since: Instant },
-    V1 { connection: Connection, since: Instant, sent: u64 },
-}
-
-enum Better {
-    /// Looked for since then, or to be looked for.
-    NotBefore(Instant),
-    Dialing(Dialing),
-    Found {
-        answered: Box<Answered>,
-        since: Instant,
-    },
-}
-
 impl Engine {
     pub(super) fn new(
         terms: Arc<Terms>,
@@ -114,6 +103,7 @@ impl Engine {
         store: Store,
     ) -> Engine {
         let now = Instant::now();
+        let tally = Tally::new(store.unreported());
         Engine {
             terms,
             queue,
@@ -132,7 +122,7 @@ impl Engine {
             connections: 0,
             sent: 0,
             refused: Vec::new(),
-            tally: Tally::default(),
+            tally,
             reported: None,
             synced: now,
             taken: None,
@@ -146,7 +136,7 @@ impl Engine {
     pub(super) fn run(mut self) -> Store {
         loop {
             let urgency = self.queue.urgency();
-            let is_idle = self.store.is_settled() && !urgency.has_waiting;
+            let is_idle = !self.has_work(&urgency);
             if urgency.is_over || (urgency.is_closed && is_idle) {
                 return self.end();
             }
@@ -204,217 +194,17 @@ impl Engine {
         }
     }
 
-    fn talk_or_lose(&mut self) {
-        if let Err(error) = self.talk() {
-            self.lost(&error);
-        }
+    /// Whether there is something that a server should get, or hear.
+    fn has_work(&self, urgency: &Urgency) -> bool {
+        // Word of drops alone is kept in the spool, if there is one.
+        let has_word = || self.store.spool().is_some() && self.tally.has_news(&self.drops());
+        urgency.has_waiting || !self.store.is_settled() || has_word()
     }
 
-    /// Dials when there is something to send and the pause is over.
-    fn dial(&mut self, urgency: &Urgency) {
-        let has_work = urgency.has_waiting || !self.store.is_settled();
-        let is_nudged = std::mem::replace(&mut self.nudges, urgency.nudges) != urgency.nudges;
-        let is_held = self.held_until.is_some_and(|until| Instant::now() < until);
-        if has_work && !is_held && (is_nudged || self.pause_left(urgency.is_hurried).is_zero()) {
-            let count = self.terms.routes.len().max(1);
-            let order = (0..count).map(|place| (place + self.first_route) % count).collect();
-            self.link = Link::Dialing(self.call(order, Arc::clone(&self.slot)));
-        }
-    }
-
-    fn call(&self, routes: Vec<usize>, slot: Arc<Slot>) -> Dialing {
-        let call = Call {
-            terms: Arc::clone(&self.terms),
-            id: self.store.id,
-            first_held: self.store.first_held(),
-            next_number: self.store.next_number(),
-            routes,
-            slot,
-        };
-        Dialing::begin(call, Arc::clone(&self.queue), self.bell.clone())
-    }
-
-    fn pause_left(&self, is_hurried: bool) -> Duration {
-        let length = self.pause.length_now();
-        let length = if is_hurried { length.min(PAUSE_HURRIED) } else { length };
-        let pause = length.saturating_sub(self.paused_since.elapsed());
-        let held = |until: Instant| until.saturating_duration_since(Instant::now());
-        pause.max(self.held_until.map_or(Duration::ZERO, held))
-    }
-
-    fn answered(&mut self, answer: Result<Answered, DialError>) {
-        match answer {
-            Ok(answered) => self.begin(answered),
-            Err(DialError::Stopped) => {}
-            Err(error) => {
-                self.pause.failed();
-                self.pause.settle();
-                self.paused_since = Instant::now();
-                self.first_route = 0;
-                if let DialError::Session { source, .. } = &error {
-                    self.held_until = Instant::now().checked_add(source.hold());
-                }
-                self.book_failure(error.to_string());
-            }
-        }
-    }
-
-    fn begin(&mut self, Answered { route, answer }: Answered) {
-        let since = Instant::now();
-        if self.last_route.replace(route).is_some_and(|last| last != route) {
-            self.book.count(|stats| stats.failovers += 1);
-        }
-        self.better = (route > 0).then(|| Better::NotBefore(since + self.terms.prefer_again));
-        self.queue.connected(self.connections > 0);
-        self.connections += 1;
-        match answer {
-            Answer::V2(session) => {
-                let welcome = session.welcome;
-                if welcome.taken >= self.store.next_number() {
-                    self.book.say(format!(
-                        "the server has {} messages of our id, more than we have sent; the spool \
-                         may be an old copy: we go on under a new id",
-                        welcome.taken
-                    ));
-                    // What is left of the old numbers the server would skip.
-                    if self.store.renew(&self.book) {
-                        self.sent = 0;
-                        self.refused.clear();
-                        return session.finish(false);
-                    }
-                    self.store.skip_to(welcome.taken.saturating_add(1));
-                }
-                self.reported = None;
-                self.settle(welcome.durable);
-                self.link = Link::V2 { session, since };
-            }
-            Answer::V1(connection) => {
-                self.link = Link::V1 { connection, since, sent: 0 };
-            }
-        }
-    }
-
-    /// Listens, makes batches, writes.
-    fn talk(&mut self) -> Result<(), SessionError> {
-        let Link::V2 { session, .. } = &mut self.link else { return Ok(()) };
-        let mut heard = Vec::new();
-        let mut end = session.read(&mut heard);
-        for heard in heard {
-            match heard {
-                Heard::Ack { durable } => {
-                    self.refused.clear();
-                    self.tally.acknowledged(durable);
-                    self.settle(durable);
-                }
-                Heard::Refused { first, .. } if self.refused.contains(&first) => {}
-                Heard::Refused { messages, first, text } => {
-                    self.refused.push(first);
-                    self.book.count(|stats| stats.refused += messages);
-                    self.book.say(format!(
-                        "the server refused {messages} messages, the first is {first}: {text}"
-                    ));
-                }
-            }
-        }
-        if end.is_ok() {
-            end = self.fill_and_write();
-        }
-        end
-    }
-
-    fn fill_and_write(&mut self) -> Result<(), SessionError> {
-        // A better server takes over as soon as this one has acknowledged.
-        let is_leaving = matches!(self.better, Some(Better::Found { .. }));
-        let is_due = self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
-        let reports = is_due && self.is_own();
-        let Link::V2 { session, .. } = &mut self.link else { return Ok(()) };
-        if reports {
-            self.reported = Some(Instant::now());
-            if let Some(report) = self.tally.news(&self.book.stats(), session.sent) {
-                session.report(&report)?;
-            }
-        }
-        loop {
-            while session.is_ready() && !is_leaving {
-                let Some(run) = self.store.behind(session.sent) else { break };
-                if !session.follows(run) {
-                    // Numbers go on elsewhere: that takes a new session, once
-                    // this one has acknowledged all.
-                    break;
-                }
-                let before = session.sent;
-                let records = session.send(run)?;
-                if records == 0 {
-                    break;
-                }
-                if self.store.first_held() > before {
-                    // Nothing was outstanding: the wait begins now.
-                    session.progress = Instant::now();
-                }
-                let again = self.sent.min(session.sent).saturating_sub(session.sent - records);
-                self.sent = self.sent.max(session.sent);
-                self.book.count(|stats| {
-                    stats.resent += again;
-                    stats.sent += records - again;
-                });
-            }
-            let written = session.write()?;
-            self.book.count(|stats| stats.written_bytes += written as u64);
-            if written == 0 || session.has_output() {
-                break;
-            }
-        }
-        let first_held = self.store.first_held();
-        let is_outstanding = first_held > 0 && first_held <= session.sent;
-        if is_outstanding && session.progress.elapsed() > STALL_LIMIT {
-            return Err(SessionError::Stalled(STALL_LIMIT));
-        }
-        let behind = self.store.behind(session.sent).filter(|run| !session.follows(run));
-        if let (false, Some(run)) = (is_outstanding, behind) {
-            // Our next HELLO tells where numbers go on.
-            if session.sent == session.welcome.taken && first_held == session.told_first {
-                return Err(SessionError::Gap { next: session.sent + 1, first: run.first });
-            }
-            self.hang_up();
-        }
-        Ok(())
-    }
-
-    /// Everything up to `durable` is safe.
-    fn settle(&mut self, durable: u64) {
-        let (own, earlier) = self.store.settle(durable);
-        self.book.count(|stats| stats.acknowledged += own + earlier);
-        self.queue.settled(own);
-    }
-
-    /// Ends a session that was in order; the next one begins at once.
-    fn hang_up(&mut self) {
-        if let Link::V2 { session, .. } = std::mem::replace(&mut self.link, Link::None) {
-            session.finish(self.store.is_settled());
-        }
-    }
-
-    fn lost(&mut self, error: &SessionError) {
-        let (peer, since) = match std::mem::replace(&mut self.link, Link::None) {
-            Link::V2 { session, since } => (session.stream().peer(), since),
-            other => return self.link = other,
-        };
-        self.tally.lost();
-        self.held_until = Instant::now().checked_add(error.hold());
-        self.ended(peer, since, &error.to_string());
-    }
-
-    fn ended(&mut self, peer: std::net::SocketAddr, since: Instant, why: &str) {
-        self.pause.ended(since.elapsed());
-        self.pause.settle();
-        self.paused_since = Instant::now();
-        // One that takes us and drops us at once is no better than none.
-        let is_short = self.pause.failures() > 0;
-        self.first_route = match (is_short, self.last_route) {
-            (true, Some(route)) => (route + 1) % self.terms.routes.len().max(1),
-            _ => 0,
-        };
-        self.book_failure(format!("lost the connection to {peer}: {why}"));
+    /// Counters of what we have dropped. From a spool left behind only its own
+    /// program has.
+    fn drops(&self) -> Stats {
+        if self.is_own() { self.book.stats() } else { Stats::default() }
     }
 
     /// Whether these are our own messages, not those of a spool left behind.
@@ -422,79 +212,10 @@ impl Engine {
         Arc::ptr_eq(&self.book, &self.queue)
     }
 
-    fn book_failure(&self, failure: String) {
-        self.queue.failed(failure.clone(), self.pause.is_outage());
-        if !self.is_own() {
-            self.book.count(|stats| stats.failures += 1);
-            self.book.say(failure);
-        }
-    }
-
-    /// Looks for a better server from time to time, and changes to it.
-    fn prefer(&mut self) {
-        let Some(better) = self.better.take() else { return };
-        let Link::V2 { session, .. } = &self.link else { return };
-        let again = |now: Instant, terms: &Terms| Better::NotBefore(now + terms.prefer_again);
-        let now = Instant::now();
-        self.better = Some(match better {
-            Better::NotBefore(at) if now >= at => {
-                let routes = (0..self.last_route.unwrap_or(0)).collect();
-                Better::Dialing(self.call(routes, Arc::default()))
-            }
-            Better::Dialing(dialing) => match dialing.answer() {
-                None => Better::Dialing(dialing),
-                Some(Ok(answered)) if matches!(answered.answer, Answer::V2(_)) => {
-                    Better::Found { answered: Box::new(answered), since: now }
-                }
-                Some(_) => again(now, &self.terms),
-            },
-            Better::Found { answered, since } => {
-                let first_held = self.store.first_held();
-                let is_outstanding = first_held > 0 && first_held <= session.sent;
-                if is_outstanding && since.elapsed() < HANDOVER_LIMIT {
-                    self.better = Some(Better::Found { answered, since });
-                } else {
-                    self.hang_up();
-                    self.begin(*answered);
-                }
-                return;
-            }
-            waiting => waiting,
-        });
-    }
-
-    /// Hands all that is kept to a server that knows v1 only.
-    fn talk_v1(&mut self) {
-        let Link::V1 { connection, since, sent } = &mut self.link else { return };
-        let (peer, since) = (connection.peer(), *since);
-        let mut end = connection.check();
-        while end.is_ok() {
-            let Some(run) = self.store.behind(*sent) else { return };
-            let last = run.end().saturating_sub(1);
-            let mut frames = Frames::default();
-            let numbers = v1_frames(&self.terms, run, *sent, &mut frames);
-            let queue = &self.queue;
-            let (tally, result) = connection.write(&mut frames, &|| queue.is_over());
-            end = result;
-            let handed = match end {
-                Ok(()) => last,
-                Err(_) => numbers.get(tally.messages.wrapping_sub(1)).copied().unwrap_or(*sent),
-            };
-            *sent = (*sent).max(handed);
-            let (own, _) = self.store.settle(handed);
-            self.queue.settled(own);
-            self.book.count(|stats| stats.written_bytes += tally.bytes as u64);
-        }
-        if let Err(lost) = end {
-            self.link = Link::None;
-            self.ended(peer, since, &lost.to_string());
-        }
-    }
-
     /// What is due from time to time.
     fn look_after(&mut self, is_idle: bool) {
         if self.synced.elapsed() >= SPOOL_SYNC_EVERY {
-            self.store.sync(&self.book);
+            self.sync();
             self.synced = Instant::now();
         }
         if let (true, Some(adoption), Some(bounds)) = (is_idle, &mut self.adoption, self.bounds) {
@@ -537,7 +258,10 @@ impl Engine {
     fn next_due(&self, urgency: &Urgency) -> Duration {
         let mut due = Duration::from_secs(60);
         let mut at_most = |limit: Duration| due = due.min(limit);
-        let has_work = !self.store.is_settled() || urgency.has_waiting;
+        let has_work = self.has_work(urgency);
+        if let Some(at) = self.store.reads_again_at() {
+            at_most(at.saturating_duration_since(Instant::now()));
+        }
         if urgency.is_closed {
             at_most(IO_SLICE);
         }
@@ -573,19 +297,31 @@ impl Engine {
         due
     }
 
+    fn sync(&mut self) {
+        self.sync_with(&self.drops());
+    }
+
+    fn sync_with(&mut self, drops: &Stats) {
+        self.store.set_unreported(self.tally.unconfirmed(drops));
+        self.store.sync(&self.book);
+    }
+
     /// Puts what is left where it outlasts the program, and says farewell.
     fn end(mut self) -> Store {
         if let Some(adoption) = &self.adoption {
             adoption.stop();
         }
         let _ = self.store.keep(&self.queue, false);
-        self.store.sync(&self.book);
-        if let Link::V2 { session, .. } = std::mem::replace(&mut self.link, Link::None) {
-            session.finish(self.store.is_settled());
-        } else if let Link::V1 { connection, .. } = self.link {
+        // What cannot be told now stays in the spool.
+        let _ = self.report_drops(true);
+        self.hang_up();
+        if let Link::V1 { connection, .. } = std::mem::replace(&mut self.link, Link::None) {
             connection.finish();
-            self.link = Link::None;
         }
+        // What still waits found no room, and is lost with the program.
+        let mut drops = self.drops();
+        drops.dropped.closed += self.queue.waiting();
+        self.sync_with(&drops);
         self.queue.set_safe(self.store.is_safe());
         self.store
     }

@@ -368,17 +368,19 @@ impl Session {
     }
 
     /// Ends the session; what was sent is read by the server. `is_done`: we
-    /// hold nothing any more, and the server may forget us.
-    pub(super) fn finish(mut self, is_done: bool) {
+    /// hold nothing any more, and the server may forget us. Returns whether all
+    /// is in the kernel's hands.
+    pub(super) fn finish(mut self, is_done: bool) -> bool {
         if is_done {
             let payload = Farewell { code: Code::Done, text: "" }.encode();
             let _ = self.sealer.write(&mut self.output, Head::plain(Type::Farewell), &payload);
         }
-        let _ = self.write();
+        let is_written = self.write().is_ok() && !self.has_output();
         // Closing with something unread would make the kernel send a reset,
         // which may overtake our last bytes.
         let _ = self.stream.read(&mut self.input);
         self.stream.finish();
+        is_written
     }
 }
 

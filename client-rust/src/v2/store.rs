@@ -12,7 +12,7 @@ use super::SpoolPlace;
 use crate::frames::Frames;
 use crate::limits::{PIECE_BYTES, SPOOL_RETRY};
 use crate::queue::{Queue, Why};
-use crate::spool::{ENTRY_HEADER_BYTES, Run, Spool, SpoolError, new_id};
+use crate::spool::{ENTRY_HEADER_BYTES, REASONS, Run, Spool, SpoolError, missing, new_id};
 
 #[derive(Debug)]
 pub(super) struct Store {
@@ -27,15 +27,17 @@ pub(super) struct Store {
     /// The number that the next record gets.
     next: u64,
     /// The first number given here; those before are an earlier program's.
-    own_first: u64,
+    pub(super) own_first: u64,
     /// Taken out of the queue, without numbers yet.
     rest: Frames,
     /// The last record that is in memory only, though there should be a spool.
     unspooled: u64,
     spool: Option<Spool>,
     place: Option<(SpoolPlace, String)>,
-    /// Until then the disk is left alone.
+    /// Until then nothing is written to the disk.
     retry_at: Option<Instant>,
+    /// Until then nothing is read from it.
+    reread_at: Option<Instant>,
     has_complained: bool,
 }
 
@@ -49,7 +51,8 @@ impl Store {
     ) -> Result<Store, SpoolError> {
         let mut store = Store::new(new_id()?, window_bytes_max);
         if let Some((place, app)) = &place {
-            match Spool::open(&place.dir, app, place.bounds) {
+            let mut tell = |error: &SpoolError| book.say(error.to_string());
+            match Spool::open(&place.dir, app, place.bounds, &mut tell) {
                 Ok(spool) => store.begin(spool),
                 Err(error) => store.complain(&error, book),
             }
@@ -80,6 +83,7 @@ impl Store {
             spool: None,
             place: None,
             retry_at: None,
+            reread_at: None,
             has_complained: false,
         }
     }
@@ -169,20 +173,37 @@ impl Store {
     /// Brings what lies in the spool only into the window, as far as it has
     /// room.
     pub(super) fn load(&mut self, book: &Queue) {
+        self.tell_damage(book);
+        if self.reread_at.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.reread_at = None;
         while self.has_backlog() && self.window_bytes <= self.window_bytes_max / 2 {
             let Some(spool) = &mut self.spool else { return };
             let run = spool.read(self.loaded, PIECE_BYTES);
-            let damaged = spool.take_damaged();
-            if damaged > 0 {
-                book.count(|stats| stats.damaged += damaged);
-                book.say(format!("{damaged} messages of the spool are damaged; they are lost"));
-            }
+            self.tell_damage(book);
             match run {
                 Ok(Some(run)) => self.push(run),
-                Ok(None) => self.loaded = self.loaded.max(spool.last()),
-                Err(error) => return self.complain(&error, book),
+                Ok(None) => self.loaded = self.loaded.max(self.last_spooled()),
+                Err(error) => {
+                    self.reread_at = Instant::now().checked_add(SPOOL_RETRY);
+                    return self.say_once(&error, book);
+                }
             }
         }
+    }
+
+    fn tell_damage(&mut self, book: &Queue) {
+        let damaged = self.spool.as_mut().map_or(0, Spool::take_damaged);
+        if damaged > 0 {
+            book.count(|stats| stats.damaged += damaged);
+            book.say(format!("{damaged} messages of the spool are damaged; they are lost"));
+        }
+    }
+
+    /// When a disk that has refused to be read is asked again.
+    pub(super) fn reads_again_at(&self) -> Option<Instant> {
+        self.reread_at
     }
 
     /// The run in which the record behind `number` is, or the next one there is.
@@ -221,57 +242,29 @@ impl Store {
         (own, earlier)
     }
 
-    /// Somebody else has used our id: numbers all that is held anew, under a new
-    /// one. False when that cannot be done.
-    pub(super) fn renew(&mut self, book: &Queue) -> bool {
-        let Ok(id) = new_id() else { return false };
-        let mut renewed = Store::new(id, self.window_bytes_max);
-        if let Some(old) = &mut self.spool {
-            // Without a place it is one left behind, of which the server has
-            // all that it will take.
-            let Some((place, app)) = &self.place else { return false };
-            let Ok(new) = Spool::create(&place.dir, app, id, 1, place.bounds) else {
-                return false;
-            };
-            renewed.spool = Some(new);
-            let mut after = self.settled;
-            while let Ok(Some(run)) = old.read(after, PIECE_BYTES) {
-                after = run.end().saturating_sub(1);
-                renewed.adopt(&run, self.own_first, book);
-            }
+    /// Somebody else has used our id: goes on under a new one, which no server
+    /// knows, so numbers may stay as they are. What was kept goes with it: it may
+    /// have arrived under the old id, but nobody can tell, and twice is better
+    /// than not at all.
+    pub(super) fn renew(&mut self) -> Result<(), SpoolError> {
+        let id = new_id()?;
+        if let Some(spool) = &mut self.spool {
+            spool.rename(id)?;
         }
-        let is_only_here = |run: &&Run| self.spool.is_none() || run.end() <= self.unspooled + 1;
-        for run in self.window.iter().filter(is_only_here) {
-            renewed.adopt(run, self.own_first, book);
-        }
-        renewed.rest = std::mem::take(&mut self.rest);
-        renewed.place = self.place.take();
-        if let Some(old) = self.spool.take() {
-            old.remove();
-        }
-        *self = renewed;
-        true
+        self.id = id;
+        Ok(())
     }
 
-    /// Takes a run of another store, whose own records begin at `own_first`.
-    fn adopt(&mut self, run: &Run, own_first: u64, book: &Queue) {
-        for (number, record) in (run.first..).zip(run.records.iter()) {
-            self.rest.push(record);
-            self.own_first += u64::from(number < own_first);
-        }
-        match self.spool.is_some() {
-            true => self.append(book),
-            false => self.remember(),
-        }
-        // What the disk refuses stays in memory.
-        if !self.rest.is_empty() {
-            self.remember();
+    /// What was dropped and is still to be told of; it outlasts us in the spool.
+    pub(super) fn set_unreported(&mut self, unreported: [u64; REASONS]) {
+        if let Some(spool) = &mut self.spool {
+            spool.set_unreported(unreported);
         }
     }
 
-    /// The server knows numbers that we have not given: go on behind them.
-    pub(super) fn skip_to(&mut self, next: u64) {
-        self.next = self.next.max(next);
+    /// The same as an earlier program has left it.
+    pub(super) fn unreported(&self) -> [u64; REASONS] {
+        self.spool.as_ref().map_or([0; REASONS], Spool::unreported)
     }
 
     /// Syncs the spool.
@@ -286,7 +279,11 @@ impl Store {
     }
 
     fn has_backlog(&self) -> bool {
-        self.spool.as_ref().is_some_and(|spool| spool.last() > self.loaded)
+        self.last_spooled() > self.loaded
+    }
+
+    fn last_spooled(&self) -> u64 {
+        self.spool.as_ref().map_or(0, Spool::last)
     }
 
     fn spool_room(&self) -> usize {
@@ -372,17 +369,42 @@ impl Store {
             Ok(spool) => {
                 self.spool = Some(spool);
                 self.retry_at = None;
+                self.has_complained = false;
             }
             Err(error) => self.complain(&error, book),
         }
     }
 
-    /// Leaves the disk alone for a while; says so once until it works again.
+    /// Writes nothing to the disk for a while; says so once until it works again.
     fn complain(&mut self, error: &SpoolError, book: &Queue) {
         self.retry_at = Instant::now().checked_add(SPOOL_RETRY);
+        self.say_once(error, book);
+        book.full_because(Why::SpoolFailed);
+        if error.is_gone() {
+            self.give_up_spool(book);
+        }
+    }
+
+    fn say_once(&mut self, error: &SpoolError, book: &Queue) {
         if !std::mem::replace(&mut self.has_complained, true) {
             book.say(error.to_string());
         }
-        book.full_because(Why::SpoolFailed);
+    }
+
+    /// Somebody has removed it. Another one is made in its place, for what comes;
+    /// of what was in it memory holds a part.
+    fn give_up_spool(&mut self, book: &Queue) {
+        if self.place.is_none() || self.spool.as_ref().is_none_or(Spool::exists) {
+            return;
+        }
+        let gap = missing(self.loaded.max(self.settled), self.last_spooled().saturating_add(1));
+        let lost = gap.unwrap_or(1);
+        if lost > 0 {
+            book.count(|stats| stats.damaged += lost);
+            book.say(format!("{lost} messages of the spool are gone with its folder"));
+        }
+        self.loaded = self.loaded.max(self.last_spooled());
+        self.unspooled = self.next.saturating_sub(1);
+        self.spool = None;
     }
 }

@@ -371,7 +371,7 @@ impl Talk {
         for (reason, messages) in report.dropped {
             line.road.shared.stats.add(Counter::ClientDropped, messages);
             warn!(
-                "client {} on {} ({}) has dropped {messages} messages: {reason:?}",
+                "client {} on {} ({}) has dropped {messages} messages: {reason}",
                 self.greeted.session.key(),
                 crate::own_log::quote(&self.greeted.host),
                 line.peer

@@ -10,6 +10,8 @@
 //! FAREWELL  code | text
 //! ```
 
+use std::fmt;
+
 use crate::v2::codec::{CodecError, Cursor, cut, put_integer, put_string};
 use crate::v2::limits::{NUMBER_MAX, REASONS_MAX, TEXT_BYTES_MAX};
 
@@ -82,6 +84,20 @@ codes! {
         TooLong = 5,
         /// The program ended before the messages were taken.
         Ended = 6,
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Dropped::MemoryFull => "the memory for messages was full, and there is no spool",
+            Dropped::SpoolFull => "the spool was full",
+            Dropped::SpoolFailed => "the disk of the spool refused",
+            Dropped::SpoolDamaged => "a part of the spool was damaged",
+            Dropped::TooLong => "they are longer than a frame",
+            Dropped::Ended => "the program ended before they were taken",
+            Dropped::Other(number) => return write!(f, "reason {number}, which we do not know"),
+        })
     }
 }
 
