@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod certs;
 pub mod daemon;
+pub mod disk;
 pub mod files;
 pub mod frames;
 pub mod golden;
@@ -15,6 +16,7 @@ pub mod honest;
 pub mod load;
 pub mod numbered;
 pub mod process;
+pub mod proof;
 pub mod proxy;
 pub mod random;
 pub mod scenario;
