@@ -37,7 +37,8 @@ class Program:
         self.is_over.set()
 
     def log(self):
-        while not self.is_over.is_set():
+        """Logs until it is over, but something in any case."""
+        while True:
             end = self.number + 1 + self.random.randrange(400)
             self.note(f"logging {end}")
             while self.number < end:
@@ -48,6 +49,8 @@ class Program:
                 self.flush(0.02 + 2 * self.random.random())
             while self.plan["waits"] and self.queued() > OPEN_MAX and not self.is_over.is_set():
                 self.flush(0.1)
+            if self.is_over.is_set():
+                return
             time.sleep(0.03 * self.random.random())
 
     def finish(self):

@@ -91,8 +91,10 @@ fn logger(plan: &Value) -> Logger {
 }
 
 impl Program {
+    /// Logs until it is over, but something in any case: what an earlier run
+    /// has left is safe when that is.
     fn log(&mut self) {
-        while !self.is_over() {
+        loop {
             let end = self.number + 1 + self.random.below(400);
             self.note(&format!("logging {end}"));
             while self.number < end {
@@ -106,6 +108,9 @@ impl Program {
             }
             while self.waits && self.stats().queued > OPEN_MAX && !self.is_over() {
                 self.flush(Duration::from_millis(100));
+            }
+            if self.is_over() {
+                return;
             }
             std::thread::sleep(Duration::from_millis(self.random.below(30)));
         }

@@ -294,6 +294,7 @@ mod tests {
         compression: "",
         tls: false,
         spool: Some("web"),
+        has_small_disk: false,
         queue: 100,
         waits: true,
         is_killed: true,

@@ -1,5 +1,5 @@
 //! What feeds `loghog pipe`.
-//! A pipe -> numbered lines, until it is broken or somebody asks for the end.
+//! A pipe -> numbered lines, some at least, until it is broken or somebody asks for the end.
 //! Invariant: a line is announced before it is written.
 //! Leaves out: the command (`program`).
 
@@ -59,7 +59,7 @@ impl Feeder {
 
 fn feed(mut stdin: ChildStdin, name: &str, run: u32, mut random: Random, shared: &Shared) {
     let mut number = 0;
-    while !shared.is_over.load(Ordering::Relaxed) {
+    loop {
         let end = number + 1 + random.below(400);
         shared.announced.store(end, Ordering::Relaxed);
         let lines: String =
@@ -68,6 +68,9 @@ fn feed(mut stdin: ChildStdin, name: &str, run: u32, mut random: Random, shared:
             return;
         }
         shared.written.store(end, Ordering::Relaxed);
+        if shared.is_over.load(Ordering::Relaxed) {
+            return;
+        }
         number = end;
         std::thread::sleep(Duration::from_millis(random.below(30)));
     }

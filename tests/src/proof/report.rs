@@ -19,6 +19,8 @@ pub struct Deeds {
     pub daemon_stops: u64,
     /// The disk of the log folder became full, and later empty again.
     pub disk_fills: u64,
+    /// The same of the disk of a spool.
+    pub spool_fills: u64,
     /// kill -9 of a program, and a new start.
     pub program_kills: u64,
     /// SIGSTOP of a program, and later SIGCONT or kill -9.
@@ -42,6 +44,8 @@ pub struct Figures {
     pub sums: Sums,
     /// Log files and segments that were read.
     pub files: usize,
+    /// Of these, how many were sealed.
+    pub sealed: usize,
     /// How long it took until all was calm.
     pub took: Duration,
     /// How long reading the files took.
@@ -55,6 +59,7 @@ impl Deeds {
             + self.daemon_freezes
             + self.daemon_stops
             + self.disk_fills
+            + self.spool_fills
             + self.program_kills
             + self.program_freezes
             + self.program_ends
@@ -63,13 +68,14 @@ impl Deeds {
 
 impl Figures {
     /// Everything that happened, by kind.
-    fn events(&self) -> [(&'static str, u64); 12] {
+    fn events(&self) -> [(&'static str, u64); 13] {
         let Figures { deeds, troubles, .. } = self;
         [
             ("daemon: kill -9, and a new start", deeds.daemon_kills),
             ("daemon: SIGSTOP, later SIGCONT or kill -9", deeds.daemon_freezes),
             ("daemon: SIGTERM, and a new start", deeds.daemon_stops),
             ("disk of the log folder: full, later free again", deeds.disk_fills),
+            ("disk of a spool: full, later free again", deeds.spool_fills),
             ("program: kill -9, and a new start", deeds.program_kills),
             ("program: SIGSTOP, later SIGCONT or kill -9", deeds.program_freezes),
             ("program: its own end, and a new start", deeds.program_ends),
@@ -108,6 +114,7 @@ impl Figures {
         row("runs of programs", thousands(sums.runs));
         row("connections behind the first of a run", thousands(sums.reconnects));
         row("files read", thousands(self.files as u64));
+        row("of these, sealed by then", thousands(self.sealed as u64));
         row("duration", format!("{} s", self.took.as_secs()));
         row("reading all files", format!("{} s", self.checking_took.as_secs()));
         row("LOGHOG_SEED", self.seed.to_string());
