@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::ledger::Sums;
 use crate::proxy::Troubles;
 
+/// What does not change from run to run.
+const INTRODUCTION: &str = include_str!("introduction.md");
+
 /// What was done to daemon, programs and disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Deeds {
@@ -40,6 +43,8 @@ pub struct Figures {
     pub troubles: Troubles,
     /// How often the daemon said that a file refuses its lines.
     pub refusals: u64,
+    /// How often it cut off what had been written in part when it was killed.
+    pub cut_off: u64,
     /// What was found.
     pub sums: Sums,
     /// Log files and segments that were read.
@@ -102,6 +107,7 @@ impl Figures {
         }
         row("events", thousands(self.event_count()));
         row("the daemon found the disk full", thousands(self.refusals));
+        row("the daemon cut off what a kill had left half written", thousands(self.cut_off));
         row("messages in the files, each once", thousands(sums.messages));
         row("of these, known to be safe to their programs", thousands(sums.durable));
         row("messages dropped and counted", thousands(sums.dropped));
@@ -126,12 +132,12 @@ impl Figures {
         self.rows().iter().map(|(name, value)| format!("{value:>20}  {name}\n")).collect()
     }
 
-    /// The page, behind an introduction.
-    pub fn page(&self, introduction: &str) -> String {
+    /// The page.
+    pub fn page(&self) -> String {
         let rows = self.rows();
         let rows: String =
             rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
-        format!("{introduction}\n| what | how many |\n| --- | ---: |\n{rows}")
+        format!("{INTRODUCTION}\n| what | how many |\n| --- | ---: |\n{rows}")
     }
 }
 
