@@ -105,6 +105,7 @@ def handler(plan):
         max_buffer_size=plan["queue"],
         protocol=2,
         spool_dir=plan["spool"],
+        spool_bytes=plan["spool_bytes"],
     )
 
 

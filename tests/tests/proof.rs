@@ -68,12 +68,15 @@ fn plans() -> Vec<Plan> {
         compression: "",
         tls: false,
         spool: None,
+        spool_bytes: 6 << 20,
         has_small_disk: false,
         queue: 100_000,
         waits: true,
         is_killed: true,
     };
     let signed = Plan { app: "two", loggers: TWO, secret: SECRET, ..usual };
+    // Smaller than what it logs while nobody takes it.
+    let sharing = Plan { spool: Some("shared"), spool_bytes: 4 << 20, ..signed };
     let dropping = Plan { queue: 1500, waits: false, is_killed: false, ..usual };
     let python = Plan { kind: Kind::Python, ..usual };
     let pipe = Plan { kind: Kind::Pipe, loggers: &[("b", "b")], ..usual };
@@ -81,8 +84,8 @@ fn plans() -> Vec<Plan> {
         Plan { name: "rust-spool", spool: Some("rust"), compression: "zlib", ..usual },
         Plan { name: "rust-bare", compression: "zstd", ..usual },
         // Each may send what the other has left behind.
-        Plan { name: "rust-shared-1", spool: Some("shared"), compression: "zstd", ..signed },
-        Plan { name: "rust-shared-2", spool: Some("shared"), ..signed },
+        Plan { name: "rust-shared-1", compression: "zstd", ..sharing },
+        Plan { name: "rust-shared-2", ..sharing },
         Plan {
             name: "rust-tls",
             app: "three",
@@ -214,7 +217,7 @@ impl World {
 
     /// A long run says every so often how far it is.
     fn tell_progress(&mut self) {
-        if self.round % 50 == 0 {
+        if self.round.is_multiple_of(50) {
             let (events, safe, took) = (self.event_count(), self.safe(), self.begun.elapsed());
             println!("{events} events, {safe} messages are safe, after {} s", took.as_secs());
         }
@@ -396,7 +399,10 @@ impl World {
             Trouble::Delay(up_to(500)),
             Trouble::Late(up_to(500)),
         ];
-        let trouble = troubles[usize::try_from(random.below(4)).expect("few")];
+        // A greeting that is late can do what one that was overtaken does.
+        let is_patient = is_long || self.programs[at].plan.secret.is_some();
+        let kinds = if is_patient { 4 } else { 3 };
+        let trouble = troubles[usize::try_from(random.below(kinds)).expect("few")];
         let to_client = random.below(3) == 0;
         // There is less to tell to a client.
         let behind = random.below(if to_client { 300 } else { 20_000 });

@@ -81,7 +81,7 @@ fn logger(plan: &Value) -> Logger {
         builder = builder.secret(secret);
     }
     if let Some(spool) = plan["spool"].as_str() {
-        builder = builder.spool(spool);
+        builder = builder.spool(spool).spool_bytes(number_of(plan, "spool_bytes"));
     }
     if plan["pemfile"].is_string() {
         let tls = Tls::new(text_of(plan, "pemfile"), text_of(plan, "cacert"));

@@ -294,6 +294,7 @@ mod tests {
         compression: "",
         tls: false,
         spool: Some("web"),
+        spool_bytes: 0,
         has_small_disk: false,
         queue: 100,
         waits: true,

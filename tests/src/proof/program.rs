@@ -12,6 +12,7 @@
 //! pemfile, cacert     for TLS, or null
 //! compression         "zlib", "zstd" or ""
 //! spool               a folder, or null
+//! spool_bytes         how large it becomes
 //! queue               messages that wait at most
 //! waits               whether it logs only as fast as it is acknowledged
 //! diary               the file for its diary, see `account`
@@ -72,6 +73,9 @@ pub struct Plan {
     pub tls: bool,
     /// The name of its spool. Programs that give the same one share it.
     pub spool: Option<&'static str>,
+    /// How large it becomes; its files are a quarter of that. A pipe chooses
+    /// for itself.
+    pub spool_bytes: u64,
     /// Whether the disk of the spool may become full. What waits in memory then
     /// would end with the program before what came later: it is not killed.
     pub has_small_disk: bool,
@@ -106,6 +110,8 @@ pub struct Program {
     around: Surroundings,
     accounts: Vec<Account>,
     running: Option<Running>,
+    /// Where what the last run says begins, among all that was said.
+    said_before: usize,
     random: Random,
 }
 
@@ -127,7 +133,8 @@ impl Program {
     /// A program that has not been started yet.
     pub fn new(plan: Plan, around: &Surroundings, random: Random) -> Program {
         let (way, around) = (Proxy::start_calm(), around.clone());
-        Program { plan, way, around, accounts: Vec::new(), running: None, random }
+        let accounts = Vec::new();
+        Program { plan, way, around, accounts, running: None, said_before: 0, random }
     }
 
     /// Begins the next run.
@@ -135,6 +142,7 @@ impl Program {
         assert!(self.running.is_none(), "{} is running", self.plan.name);
         let run = u32::try_from(self.accounts.len() + 1).expect("few");
         self.accounts.push(Account::default());
+        self.said_before = std::fs::read(self.said_file()).map_or(0, |said| said.len());
         let mut command = match self.plan.kind {
             Kind::Pipe => self.pipe_command(),
             _ => self.own_command(run),
@@ -231,9 +239,10 @@ impl Program {
         self.said().lines().next_back().is_some_and(|line| line.contains(" stay in "))
     }
 
-    /// What it has said on standard error since the beginning.
+    /// What the last run has said on standard error.
     fn said(&self) -> String {
-        std::fs::read_to_string(self.said_file()).unwrap_or_default()
+        let said = std::fs::read_to_string(self.said_file()).unwrap_or_default();
+        said.get(self.said_before..).unwrap_or_default().to_owned()
     }
 
     fn settle(&mut self, voice: Voice) {
@@ -260,6 +269,7 @@ impl Program {
             "cacert": plan.tls.then_some(&self.around.cacert),
             "compression": plan.compression,
             "spool": self.spool(),
+            "spool_bytes": plan.spool_bytes,
             "queue": plan.queue,
             "waits": plan.waits,
             "diary": self.diary(run),
