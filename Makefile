@@ -3,7 +3,8 @@
 #   make quickstart          build it, run it, log to it, look at the files
 #   make test                everything that must hold before a change goes in
 #   make test-long           the same, then test-crash, test-hosts and fuzz
-#   make test-crash          kill -9 under load, CRASH_ROUNDS=300 times a scenario
+#   make test-crash          kill -9 under load, CRASH_ROUNDS=300 times a scenario; then
+#                            the proof: CRASH_EVENTS=500 and CRASH_MESSAGES=10000000
 #   make test-hosts          HOSTS=5000 files that are due at once
 #   make test-pythons        the Python client under each Python from 3.9 to 3.13 here
 #   make fuzz                every fuzz target for SECONDS=600
@@ -20,6 +21,8 @@ SHELL := /bin/bash
 
 SECONDS ?= 600
 CRASH_ROUNDS ?= 300
+CRASH_EVENTS ?= 500
+CRASH_MESSAGES ?= 10000000
 HOSTS ?= 5000
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
@@ -27,6 +30,9 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 BINARIES := $(CARGO_TARGET_DIR)/debug
 ENVIRONMENT := $(CARGO_TARGET_DIR)/python
+
+# What the proof tells of itself; docs/proof.md is one of these.
+PROOF_REPORT ?= $(CARGO_TARGET_DIR)/proof.md
 
 # One Python for every build of the client.
 export PYO3_PYTHON := $(ENVIRONMENT)/bin/python
@@ -113,9 +119,16 @@ fuzz: setup
 	for target in $(FUZZ_TARGETS); do tools/fuzz $$target $(SECONDS); done
 
 .PHONY: test-crash
-test-crash: build
+test-crash: build wheel
 	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
 	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless
+	@$(MAKE) --no-print-directory proof
+
+.PHONY: proof
+proof: build wheel
+	$(call step,the proof: $(CRASH_EVENTS) events and $(CRASH_MESSAGES) messages)
+	LOGHOG_CRASH_ROUNDS=$(CRASH_EVENTS) LOGHOG_CRASH_MESSAGES=$(CRASH_MESSAGES) \
+	    LOGHOG_PROOF_REPORT="$(PROOF_REPORT)" cargo test --locked -p loghog-tests --test proof -- --nocapture
 
 .PHONY: test-hosts
 test-hosts: build

@@ -1,9 +1,11 @@
 //! Finds the binaries of this build.
 //! A name -> the path beside the test that is running.
 //! Invariant: a test never runs a binary of another build or of the system.
-//! Leaves out: building them (`cargo build --workspace --all-targets`).
+//! Leaves out: building them (`cargo build --workspace --all-targets`, `make wheel`).
 
 use std::path::{Path, PathBuf};
+
+use crate::golden;
 
 /// The binary `name` of this build.
 pub fn binary(name: &str) -> PathBuf {
@@ -13,6 +15,17 @@ pub fn binary(name: &str) -> PathBuf {
 /// The example `name` of this build.
 pub fn example(name: &str) -> PathBuf {
     built(&format!("examples/{name}"))
+}
+
+/// A Python that has the wheel.
+///
+/// # Panics
+/// When there is none.
+pub fn python() -> PathBuf {
+    let python = std::env::var_os("LOGHOG_PYTHON")
+        .map_or_else(|| golden::repository().join("target/python/bin/python"), PathBuf::from);
+    assert!(python.is_file(), "{} is missing: run `make wheel` first", python.display());
+    python
 }
 
 fn built(name: &str) -> PathBuf {

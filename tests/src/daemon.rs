@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::binaries::binary;
+use crate::disk::Disk;
 use crate::files;
 use crate::process;
 use crate::wait::{DEADLINE, wait_until};
@@ -28,7 +29,8 @@ pub struct Site {
     folder: TempDir,
     arguments: Vec<String>,
     zone: Option<String>,
-    tiny_disk_bytes: Option<u64>,
+    /// The log folder's own disk.
+    disk: Option<Disk>,
 }
 
 impl Site {
@@ -43,7 +45,8 @@ impl Site {
         for below in ["etc", "log", "run", "work"] {
             std::fs::create_dir(folder.path().join(below)).expect("a writable temp folder");
         }
-        Site { folder, arguments, zone, tiny_disk_bytes }
+        let disk = tiny_disk_bytes.map(|bytes| Disk::mount(&folder.path().join("log"), bytes));
+        Site { folder, arguments, zone, disk }
     }
 
     /// The folder of everything.
@@ -51,9 +54,24 @@ impl Site {
         self.folder.path()
     }
 
-    /// The log folder.
+    /// The log folder, as the daemon calls it.
     pub fn log_dir(&self) -> PathBuf {
         self.folder().join("log")
+    }
+
+    /// The log folder as it is found from here.
+    pub fn log_dir_outside(&self) -> PathBuf {
+        let inside = self.log_dir();
+        self.disk.as_ref().map_or(inside.clone(), |disk| disk.outside(&inside))
+    }
+
+    /// The log folder's own disk.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[track_caller]
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("a scenario with a tiny disk")
     }
 
     /// `loghogd.conf`.
@@ -77,7 +95,7 @@ impl Site {
     /// When it holds anything but whole records.
     #[track_caller]
     pub fn records(&self, file: &str) -> Vec<String> {
-        files::records(&read_if_there(&self.log_dir().join(file)))
+        files::records(&read_if_there(&self.log_dir_outside().join(file)))
     }
 
     /// Replaces `facilities.conf`; a running daemon sees it when it reloads.
@@ -97,28 +115,15 @@ impl Site {
 
     /// The command that starts the daemon of this site.
     pub fn command(&self) -> Command {
-        let mut command = match self.tiny_disk_bytes {
+        let mut command = match &self.disk {
             None => Command::new(binary("loghogd")),
-            Some(bytes) => self.command_on_tiny_disk(bytes),
+            Some(disk) => disk.enter(self.folder(), &binary("loghogd")),
         };
         command.arg("--config").arg(self.config_file()).args(&self.arguments);
         command.current_dir(self.folder()).stdin(Stdio::null());
         if let Some(zone) = &self.zone {
             command.env("TZ", zone);
         }
-        command
-    }
-
-    fn command_on_tiny_disk(&self, bytes: u64) -> Command {
-        let mut command = Command::new("unshare");
-        if nix::unistd::geteuid().is_root() {
-            command.arg("--mount");
-        } else {
-            // A user may mount in a namespace of users of his own.
-            command.args(["--map-root-user", "--mount"]);
-        }
-        let script = format!("mount -t tmpfs -o size={bytes} tmpfs \"$0\" && exec \"$@\"");
-        command.args(["sh", "-c", &script]).arg(self.log_dir()).arg(binary("loghogd"));
         command
     }
 
@@ -223,32 +228,9 @@ impl Daemon {
         self.child.id()
     }
 
-    /// The log folder as the daemon sees it.
+    /// The log folder as it is found from here.
     pub fn log_dir(&self) -> PathBuf {
-        let seen_from_here = self.site().log_dir();
-        match self.site().tiny_disk_bytes {
-            None => seen_from_here,
-            Some(_) => {
-                let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
-                root.join(seen_from_here.strip_prefix("/").expect("an absolute path"))
-            }
-        }
-    }
-
-    /// Mounts the tiny disk anew with these options, such as `ro`.
-    ///
-    /// # Panics
-    /// When the system does not do it.
-    #[track_caller]
-    pub fn remount(&self, options: &str) {
-        let mut command = Command::new("nsenter");
-        if !nix::unistd::geteuid().is_root() {
-            command.args(["--user", "--preserve-credentials"]);
-        }
-        command.args(["--mount", "--target", &self.pid().to_string()]);
-        command.args(["mount", "-o", &format!("remount,{options}")]).arg(self.site().log_dir());
-        let output = command.output().expect("tools/setup has installed nsenter");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.site().log_dir_outside()
     }
 
     /// The whole records of a log file as it is now. The last one may still

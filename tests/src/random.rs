@@ -21,6 +21,14 @@ impl Random {
     /// # Panics
     /// When `LOGHOG_SEED` is no number.
     pub fn from_environment() -> Random {
+        Random::seeded_from_environment().1
+    }
+
+    /// The same, with the seed.
+    ///
+    /// # Panics
+    /// When `LOGHOG_SEED` is no number.
+    pub fn seeded_from_environment() -> (u64, Random) {
         let seed = match std::env::var("LOGHOG_SEED") {
             Ok(seed) => seed.parse().expect("LOGHOG_SEED is a number"),
             Err(_) => SystemTime::now()
@@ -28,7 +36,7 @@ impl Random {
                 .map_or(1, |since| u64::from(since.subsec_nanos()) ^ since.as_secs() << 30),
         };
         println!("LOGHOG_SEED={seed}");
-        Random::new(seed)
+        (seed, Random::new(seed))
     }
 
     /// The next number.

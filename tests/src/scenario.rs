@@ -98,8 +98,8 @@ impl Scenario {
     }
 
     /// Puts the log folder on a disk of its own with room for so many bytes.
-    /// It lives in a mount namespace that ends with the daemon, so nothing
-    /// stays mounted, whatever happens to the test.
+    /// It lives in a mount namespace that ends with the test, so nothing stays
+    /// mounted, whatever happens.
     #[must_use]
     pub fn tiny_disk(mut self, bytes: u64) -> Scenario {
         self.tiny_disk_bytes = Some(bytes);
@@ -110,12 +110,7 @@ impl Scenario {
     /// for promises of time that a slow or busy disk could not keep.
     #[must_use]
     pub fn fast_disk(mut self) -> Scenario {
-        const ROOM_BYTES: u64 = 512 << 20;
-        let memory = Path::new("/dev/shm");
-        let free = statvfs(memory).map_or(0, |disk| disk.blocks_available() * disk.fragment_size());
-        if free >= ROOM_BYTES {
-            memory.clone_into(&mut self.parent);
-        }
+        self.parent = fast_folder();
         self
     }
 
@@ -152,6 +147,14 @@ impl Scenario {
     pub fn start(self) -> Daemon {
         self.site().start()
     }
+}
+
+/// A folder for temporary files in which syncing costs nothing, if there is one.
+pub fn fast_folder() -> PathBuf {
+    const ROOM_BYTES: u64 = 512 << 20;
+    let memory = Path::new("/dev/shm");
+    let free = statvfs(memory).map_or(0, |disk| disk.blocks_available() * disk.fragment_size());
+    if free >= ROOM_BYTES { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 impl Default for Scenario {

@@ -1,10 +1,10 @@
 //! A real Python program and a real Rust program log over plain TCP, signed
 //! UDP and mutual TLS, and the lines are in the right files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use loghog_tests::binaries::example;
+use loghog_tests::binaries::{example, python};
 use loghog_tests::certs::Authority;
 use loghog_tests::{Daemon, Scenario, golden};
 
@@ -116,12 +116,4 @@ fn assert_quiet(output: &Output) {
 
 fn text(path: &Path) -> String {
     path.to_str().expect("a path in UTF-8").to_owned()
-}
-
-/// A Python that has the wheel.
-fn python() -> PathBuf {
-    let python = std::env::var_os("LOGHOG_PYTHON")
-        .map_or_else(|| golden::repository().join("target/python/bin/python"), PathBuf::from);
-    assert!(python.is_file(), "{} is missing: run `make wheel` first", python.display());
-    python
 }

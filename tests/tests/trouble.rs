@@ -168,14 +168,14 @@ fn a_file_system_that_became_read_only_holds_senders_back_until_it_is_writable()
     // closes them, and whoever seals comes to an end.
     daemon.reload();
     segments::wait_until_sealed(&folder.join("sick"), "root", 0);
-    daemon.remount("ro");
+    daemon.site().disk().remount("ro");
     let load = Load::start(daemon.tcp(), "well", "");
     let said = daemon.wait_until_it_said("well");
     assert!(said.contains("ERROR") && said.contains("for writing"), "{said}");
     wait_until_held_back(&load);
     assert!(daemon.stats()["write_retries"] > 0);
     load.ask_to_stop();
-    daemon.remount("rw");
+    daemon.site().disk().remount("rw");
     let sent = load.wait();
     assert!(!sent.cut_off);
     daemon.wait_until_it_said("can be written again");
