@@ -4,7 +4,7 @@
 #   make test                everything that must hold before a change goes in
 #   make test-long           the same, then test-crash, test-hosts and fuzz
 #   make test-crash          kill -9 under load, CRASH_ROUNDS=300 times a scenario; then
-#                            the proof: CRASH_EVENTS=500 and CRASH_MESSAGES=10000000
+#                            the proof: CRASH_EVENTS=1000 and CRASH_MESSAGES=10000000
 #   make test-hosts          HOSTS=5000 files that are due at once
 #   make test-pythons        the Python client under each Python from 3.9 to 3.13 here
 #   make fuzz                every fuzz target for SECONDS=600
@@ -21,7 +21,7 @@ SHELL := /bin/bash
 
 SECONDS ?= 600
 CRASH_ROUNDS ?= 300
-CRASH_EVENTS ?= 500
+CRASH_EVENTS ?= 1000
 CRASH_MESSAGES ?= 10000000
 HOSTS ?= 5000
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))

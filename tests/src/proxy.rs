@@ -369,3 +369,62 @@ fn is_timeout(error: &std::io::Error) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nobody panics with it")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::DEADLINE;
+
+    fn proxy() -> (TcpListener, Proxy) {
+        let daemon = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start_calm();
+        proxy.lead_to(daemon.local_addr().unwrap());
+        (daemon, proxy)
+    }
+
+    fn connect(proxy: &Proxy) -> TcpStream {
+        let client = TcpStream::connect(proxy.address()).unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client
+    }
+
+    /// All that the next connection brings, to its end.
+    fn next(daemon: &TcpListener) -> String {
+        let (mut connection, _) = daemon.accept().unwrap();
+        let mut brought = String::new();
+        connection.read_to_string(&mut brought).unwrap();
+        brought
+    }
+
+    #[test]
+    fn what_is_late_arrives_though_the_connection_is_over_for_the_client() {
+        let (daemon, proxy) = proxy();
+        proxy.order(Trouble::Late(Duration::from_millis(1)), false, 2);
+        let mut client = connect(&proxy);
+        client.write_all(b"hello").unwrap();
+        // It ends, orderly or not, before the client has ended it.
+        assert!(client.read(&mut [0]).unwrap_or(0) == 0);
+        assert_eq!(next(&daemon), "hello");
+        assert_eq!(proxy.troubles(), Troubles { late: 1, ..Troubles::default() });
+    }
+
+    #[test]
+    fn a_connection_is_overtaken_by_one_that_is_made_later() {
+        let (daemon, proxy) = proxy();
+        proxy.order(Trouble::Overtaken(Duration::from_millis(1)), false, 0);
+        for name in [b"first", b"other"] {
+            connect(&proxy).write_all(name).unwrap();
+        }
+        assert_eq!([next(&daemon), next(&daemon)], ["other", "first"]);
+        assert_eq!(proxy.troubles(), Troubles { overtaken: 1, ..Troubles::default() });
+    }
+
+    #[test]
+    fn a_cut_is_behind_the_byte_that_was_asked_for() {
+        let (daemon, proxy) = proxy();
+        proxy.order(Trouble::Cut, false, 2);
+        connect(&proxy).write_all(b"hello").unwrap();
+        assert_eq!(next(&daemon), "he");
+        assert_eq!(proxy.troubles(), Troubles { cuts: 1, ..Troubles::default() });
+    }
+}
