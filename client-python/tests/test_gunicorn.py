@@ -3,6 +3,7 @@ worker is in the file once."""
 
 import signal
 
+import gunicorn
 import pytest
 from harness import eventually
 from served import Served, is_there
@@ -39,12 +40,16 @@ def die():
 """
 
 
+# Newer ones make a socket in the user's home, one for all.
+ALONE = ("--no-control-socket",) if gunicorn.version_info >= (25,) else ()
+
+
 class Gunicorn(Served):
     def __init__(self, folder, daemon, *options, application="application:application"):
         super().__init__(
             folder,
             *("-m", "gunicorn", "--workers", "2", "--bind", "127.0.0.1:0"),
-            *("--worker-tmp-dir", folder, "--no-sendfile", *options, application),
+            *("--worker-tmp-dir", folder, *ALONE, *options, application),
             LOGHOG_PORT=str(daemon.port),
         )
         self.requests = []
