@@ -3,6 +3,7 @@ worker is in the file once."""
 
 import signal
 
+import gunicorn
 import pytest
 from harness import eventually
 from served import Served, is_there
@@ -39,12 +40,16 @@ def die():
 """
 
 
+# Newer ones make a socket in the user's home, one for all.
+ALONE = ("--no-control-socket",) if gunicorn.version_info >= (25,) else ()
+
+
 class Gunicorn(Served):
     def __init__(self, folder, daemon, *options, application="application:application"):
         super().__init__(
             folder,
             *("-m", "gunicorn", "--workers", "2", "--bind", "127.0.0.1:0"),
-            *("--worker-tmp-dir", folder, "--no-sendfile", *options, application),
+            *("--worker-tmp-dir", folder, *ALONE, *options, application),
             LOGHOG_PORT=str(daemon.port),
         )
         self.requests = []
@@ -169,3 +174,50 @@ def test_django_under_gunicorn(daemon, tmp_path, options):
     assert failed["message"].startswith("ERROR - Internal Server Error: /broken")
     assert failed["exception"].endswith("RuntimeError: out of stock")
     assert (failed["fields"]["severity"], failed["fields"]["status_code"]) == ("ERROR", 500)
+
+OWN_LOG = """
+import os
+
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {
+        "loghog": {
+            "class": "loghog.LoghogHandler",
+            "app_name": "app",
+            "port": int(os.environ["LOGHOG_PORT"]),
+            "host": "127.0.0.1",
+            "protocol": 2,
+            "spool_dir": "spool",
+        },
+        "console": {"class": "logging.StreamHandler"},
+    },
+    "root": {"handlers": [], "level": "INFO"},
+    "loggers": {
+        name: {"handlers": ["loghog", "console"], "level": "INFO", "propagate": False}
+        for name in ("gunicorn.error", "gunicorn.access")
+    },
+}
+"""
+
+
+def test_gunicorns_own_log(daemon, folder):
+    """Its master logs too, before and after it forks, and configures logging
+    again when it is told to."""
+    (folder / "gunicorn.conf.py").write_text(OWN_LOG)
+    with Gunicorn(folder, daemon, "--config", "gunicorn.conf.py") as served:
+        first = served.request_until(lambda seen: len(seen) == 2)
+        served.send(signal.SIGHUP)
+        eventually("the old workers end", lambda: not any(map(is_there, first)))
+        second = served.request_until(lambda seen: len(seen) == 2)
+        assert served.stop() == 0, served.said()
+    lines = [line for line in daemon.lines() if line["logger"].startswith("gunicorn")]
+    messages = [line["message"] for line in lines]
+    for pid in first | second:
+        assert messages.count(f"Booting worker with pid: {pid}") == 1
+        assert messages.count(f"Worker exiting (pid: {pid})") == 1
+    assert messages.count("Handling signal: hup") == 1
+    assert messages.count("Handling signal: term") == 1
+    assert messages.count("Shutting down: Master") == 1
+    requests = [line for line in lines if line["logger"] == "gunicorn.access"]
+    assert len(requests) == len(served.requests)
