@@ -5,8 +5,10 @@
 #   make test-long           the same, then test-crash, test-hosts and fuzz
 #   make test-crash          kill -9 under load, CRASH_ROUNDS=300 times a scenario
 #   make test-hosts          HOSTS=5000 files that are due at once
+#   make test-pythons        the Python client under each Python from 3.9 to 3.13 here
 #   make fuzz                every fuzz target for SECONDS=600
 #   make bench               side by side with what people use today
+#   make wheels              the Python client for x86_64 and aarch64, in target/dist
 #   make clean
 
 SHELL := /bin/bash
@@ -118,6 +120,18 @@ test-crash: build
 test-hosts: build
 	$(call step,$(HOSTS) hosts with a file each that is due at midnight)
 	LOGHOG_HOSTS=$(HOSTS) cargo test --locked -p loghog-tests --test many_hosts -- --nocapture
+
+.PHONY: test-pythons
+test-pythons: wheel
+	$(call step,the Python client under every Python that is here)
+	cargo build --quiet --locked -p loghogd
+	tools/python-versions
+
+.PHONY: wheels
+wheels: setup
+	$(call step,wheels and source distribution of the Python client)
+	cargo build --quiet --locked -p loghogd
+	tools/wheels
 
 .PHONY: quickstart
 quickstart: setup

@@ -303,7 +303,9 @@ fn raised(error: Error) -> PyErr {
     }
 }
 
-#[pymodule]
+// Nothing here counts on the interpreter's lock: a `Client` does not change, what
+// is behind it has locks of its own, and the dict of fields belongs to its caller.
+#[pymodule(gil_used = false)]
 mod _loghog {
     #[pymodule_export]
     use super::Client;

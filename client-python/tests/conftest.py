@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from daemon import Daemon
-from harness import Nobody, Server
+from harness import Nobody, Server, Swallowing, bodies
 
 from loghog import LoghogHandler
 
@@ -29,6 +29,35 @@ def daemon(tmp_path):
 def nobody():
     with Nobody() as nobody:
         yield nobody
+
+
+@pytest.fixture
+def swallowing():
+    with Swallowing() as swallowing:
+        yield swallowing
+
+
+class Place:
+    """Where messages come to, the same for both protocols."""
+
+    def __init__(self, receiver, protocol, logger_for):
+        self._receiver = receiver
+        self._protocol = protocol
+        self._logger_for = logger_for
+
+    def logger(self, **options):
+        return self._logger_for(self._receiver, protocol=self._protocol, **options)
+
+    def bodies(self, count):
+        """All texts, once there are `count`."""
+        received = self._receiver.wait_for(count)
+        return bodies(received) if self._protocol == 1 else self._receiver.messages()
+
+
+@pytest.fixture(params=[1, 2], ids=["v1", "v2"])
+def place(request, logger_for):
+    receiver = request.getfixturevalue("server" if request.param == 1 else "daemon")
+    return Place(receiver, request.param, logger_for)
 
 
 @pytest.fixture

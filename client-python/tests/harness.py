@@ -193,6 +193,28 @@ class Nobody:
         self._socket.close()
 
 
+class Swallowing:
+    """An address that neither accepts nor refuses, as one behind a firewall: as
+    many wait for the listener as it has places."""
+
+    def __enter__(self):
+        with contextlib.ExitStack() as sockets:
+            listener = sockets.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            with contextlib.suppress(socket.timeout):
+                while True:
+                    waiting = sockets.enter_context(socket.socket())
+                    waiting.settimeout(0.1)
+                    waiting.connect(listener.getsockname())
+            self.host, self.port = listener.getsockname()
+            self._sockets = sockets.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._sockets.close()
+
+
 def bodies(received):
     return [message["body"] for message in received]
 

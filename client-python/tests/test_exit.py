@@ -1,14 +1,13 @@
 """The end of a program: what was logged arrives, and nobody waits for ever."""
 
-import contextlib
 import logging
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
 import time
 
+import pytest
 from harness import PATIENCE, Server, bodies, program, succeeded
 
 from loghog import LoghogHandler
@@ -89,27 +88,50 @@ def test_many_handlers_without_a_server_wait_together(nobody):
     assert took < 15, took
 
 
-def test_closing_takes_no_longer_than_told_although_nobody_answers():
-    """Neither accepted nor refused: as many wait as the listener has places."""
-    with contextlib.ExitStack() as sockets:
-        listener = sockets.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        with contextlib.suppress(socket.timeout):
-            while True:
-                waiting = sockets.enter_context(socket.socket())
-                waiting.settimeout(0.1)
-                waiting.connect(listener.getsockname())
-        handlers = [LoghogHandler("app", *listener.getsockname()) for _ in range(30)]
-        for handler in handlers:
-            handler.flush_timeout = 0.0
-            handler.handle(logging.makeLogRecord({"msg": "lost"}))
-        started = time.monotonic()
-        for handler in handlers:
-            handler.close()
-        took = time.monotonic() - started
+def test_closing_takes_no_longer_than_told_although_nobody_answers(swallowing):
+    handlers = [LoghogHandler("app", swallowing.host, swallowing.port) for _ in range(30)]
+    for handler in handlers:
+        handler.flush_timeout = 0.0
+        handler.handle(logging.makeLogRecord({"msg": "lost"}))
+    started = time.monotonic()
+    for handler in handlers:
+        handler.close()
+    took = time.monotonic() - started
     assert took < 5, took
     assert all(handler.stats()["dropped_closed"] == 1 for handler in handlers)
+
+
+@pytest.mark.parametrize("options", ["", "protocol=2", "spool_dir=sys.argv[2]"])
+def test_one_ctrl_c_with_the_network_down_ends_the_program_within_the_limit(
+    swallowing, daemon, tmp_path, logger_for, options
+):
+    source = START.replace("int(sys.argv[1])", f"int(sys.argv[1]), {options}") + textwrap.dedent(
+        """
+        [logger.info("%d", number) for number in range(1000)]
+        print("x", flush=True)
+        time.sleep(1000)
+        """
+    )
+    spool = tmp_path / "spool"
+    running = subprocess.Popen(
+        [sys.executable, "-c", source, str(swallowing.port), str(spool)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with running:
+        assert running.stdout.readline() == b"x\n"
+        started = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        said = running.stderr.read()
+        took = time.monotonic() - started
+    assert running.returncode == -signal.SIGINT
+    assert said.count(b"Traceback") == 1 and said.endswith(b"KeyboardInterrupt\n"), said
+    # Five seconds, and time for a busy machine.
+    assert took < 15, took
+    if "spool" in options:
+        logger_for(daemon, spool_dir=spool)
+        daemon.wait_for(1000)
+        assert daemon.messages() == [str(number) for number in range(1000)]
 
 
 def test_with_a_server_that_does_not_read_a_program_ends_within_the_limit():
@@ -240,3 +262,25 @@ def test_a_handler_that_could_not_be_made_says_so_once():
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, done.stderr
     assert "port is 0" in done.stderr
+
+
+def test_a_thread_that_still_waits_at_the_end_does_no_harm(nobody):
+    done, _ = run(
+        """
+        handler.flush_timeout = 0.1
+        logger.info("lost")
+        begun = threading.Event()
+        def wait():
+            begun.set()
+            handler.flush(1000)
+        threading.Thread(target=wait, daemon=True).start()
+        begun.wait()
+        class Busy:
+            def __del__(self):
+                # While the interpreter is taken down the thread looks for signals.
+                time.sleep(0.2)
+        sys.modules["busy"] = Busy()
+        """,
+        nobody,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -149,6 +149,36 @@ def test_a_contextvar_stands_for_what_it_holds_where_the_message_is_logged(daemo
     assert unset["fields"] == {"user": "ada", "version": "1.2"}
 
 
+def test_dict_config_may_name_a_contextvar(daemon):
+    succeeded(
+        program(
+            """
+            import contextvars, logging.config, sys
+            request = contextvars.ContextVar("request")
+            logging.config.dictConfig({
+                "version": 1,
+                "handlers": {"loghog": {
+                    "class": "loghog.LoghogHandler",
+                    "app_name": "app",
+                    "host": "127.0.0.1",
+                    "port": int(sys.argv[1]),
+                    "fields": {"version": "1.2", "request": "ext://__main__.request"},
+                    "level_field": "severity",
+                }},
+                "root": {"handlers": ["loghog"]},
+            })
+            logging.warning("outside")
+            request.set(7)
+            logging.warning("inside")
+            """,
+            daemon.port,
+        )
+    )
+    outside, inside = daemon.wait_for(2)
+    assert outside["fields"] == {"version": "1.2", "severity": "WARNING"}
+    assert inside["fields"] == {"version": "1.2", "request": 7, "severity": "WARNING"}
+
+
 def test_the_stack_is_a_field_and_stays_in_the_text(daemon, logger_for):
     logger = logger_for(daemon, protocol=2)
     logger.warning("here", stack_info=True)

@@ -122,7 +122,7 @@ def test_a_grandchild_logs_too(server):
 def test_forking_while_other_threads_log_never_locks_anybody(server):
     """Every lock is held by some thread in some of these forks."""
     forks, threads = 200, 4
-    run(
+    done = run(
         f"""
         stop = threading.Event()
         counts = [0] * {threads}
@@ -145,16 +145,18 @@ def test_forking_while_other_threads_log_never_locks_anybody(server):
         [thread.join() for thread in running]
         assert handler.flush(30)
         stats = handler.stats()
-        assert stats["written"] == sum(counts) == stats["enqueued"], (stats, counts)
-        print(sum(counts))
+        # On a busy machine the storm may be faster than the server.
+        lost = stats["dropped_queue_full"]
+        assert stats["written"] + lost == sum(counts) == stats["enqueued"], (stats, counts)
+        print(stats["written"])
         """,
         server,
     )
-    received = server.wait_until(lambda all: sum("child" in m["body"] for m in all) == forks)
+    received = server.wait_for(forks + int(done.stdout))
     children = [body for body in bodies(received) if body.startswith("child")]
     assert sorted(children) == sorted(f"child {number}" for number in range(forks))
     storm = [body for body in bodies(received) if body.startswith("storm")]
-    assert len(storm) == len(set(storm)), "nothing twice"
+    assert len(storm) == int(done.stdout) == len(set(storm)), "all, and nothing twice"
 
 
 def test_a_hook_that_logs_in_the_child_before_ours_has_run(server):
@@ -307,6 +309,27 @@ def test_a_daemon_that_forks_twice_and_leaves_its_parents(server):
         server,
     )
     assert sorted(bodies(server.wait_for(2))) == ["in front", "in the background"]
+
+
+def test_a_fork_without_pythons_hooks(server):
+    """As servers written in C may do it."""
+    run(
+        """
+        import ctypes
+        logger.info("before")
+        handler.flush()
+        pid = ctypes.PyDLL(None).fork()
+        if pid == 0:
+            assert handler.stats()["enqueued"] == 0
+            assert handler.flush(30)
+            logger.info("child")
+            os._exit(0 if handler.flush(30) else 1)
+        child_ends(pid)
+        logger.info("after")
+        """,
+        server,
+    )
+    assert sorted(bodies(server.wait_for(3))) == ["after", "before", "child"]
 
 
 def test_a_record_of_another_process_is_no_fork(server, logger_for):

@@ -7,6 +7,7 @@
 """
 
 from ._loghog import VERSION as __version__
-from .handler import LoghogHandler, SslInfo, Stats
+from .arguments import SslInfo
+from .handler import LoghogHandler, Stats
 
 __all__ = ["LoghogHandler", "SslInfo", "Stats", "__version__"]
