@@ -22,6 +22,7 @@ when one of ours has lost a message, or costs more than half of FileHandler.
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import pathlib
@@ -129,9 +130,8 @@ def show(figures, calls):
     for name, seen in figures.items():
         handle, handle_late, info, info_late, cpu = seen.columns()
         lost = "" if seen.lost is None else seen.lost
-        print(
-            f"{name:34}{handle:8.2f}{handle_late:8.2f}{info:9.2f}{info_late:8.2f}{cpu:9.2f}{lost:>6}"
-        )
+        line = f"{name:34}{handle:8.2f}{handle_late:8.2f}{info:9.2f}{info_late:8.2f}"
+        print(f"{line}{cpu:9.2f}{lost:>6}")
 
 
 def judge(figures, ways, lines):
@@ -162,8 +162,11 @@ def main():
         f"{arguments.rounds} rounds of {arguments.calls} calls"
     )
     logging.raiseExceptions = False
-    with tempfile.TemporaryDirectory() as folder, sink() as ports, daemon(arguments.programs) as real:
-        ways = all_ways(pathlib.Path(folder), *ports, real)
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ports = stack.enter_context(sink())
+        real = stack.enter_context(daemon(arguments.programs))
+        ways = all_ways(folder, *ports, real)
         figures = {way.name: Figures() for way in ways}
         for _ in range(arguments.rounds):
             for way in ways:

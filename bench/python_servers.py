@@ -112,7 +112,7 @@ class Daemon:
 @contextlib.contextmanager
 def daemon(programs):
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Daemon(pathlib.Path(programs), pathlib.Path(folder))
+        prepared = Daemon(pathlib.Path(programs).resolve(), pathlib.Path(folder))
         with prepared.run() as process:
             try:
                 yield prepared
