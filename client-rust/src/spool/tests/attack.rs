@@ -8,6 +8,7 @@ use nix::unistd::{Uid, chown, mkfifo};
 
 use super::super::folder::check_folder;
 use super::*;
+use crate::limits::SPOOL_READ_TRIES;
 
 /// A spool of fifty records that was left behind; its folder.
 fn left_behind(dir: &Path) -> PathBuf {
