@@ -45,6 +45,24 @@ fn a_link_in_place_of_a_file_is_never_followed() {
 }
 
 #[test]
+fn what_a_link_leads_to_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = left_behind(dir.path());
+    // It would hide all messages.
+    let lie = dir.path().join("lie");
+    fs::write(&lie, State { acknowledged: 50, ..State::default() }.to_text()).unwrap();
+    fs::remove_file(path.join("state")).unwrap();
+    symlink(&lie, path.join("state")).unwrap();
+    let mut spool = open(dir.path());
+    assert_eq!(held(&mut spool).len(), 50);
+    drop(spool);
+    // Somebody else's lock may be held by somebody else.
+    fs::rename(path.join("lock"), &lie).unwrap();
+    symlink(&lie, path.join("lock")).unwrap();
+    assert_ne!(open(dir.path()).folder.path, path);
+}
+
+#[test]
 fn a_link_in_place_of_a_folder_is_no_folder_of_ours() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let path = left_behind(elsewhere.path());
