@@ -3,126 +3,24 @@
 //! Invariant: what is built can be used; names and files were checked, the network was not.
 //! Leaves out: defaults that are limits (`limits`).
 
-use std::borrow::Cow;
+mod check;
+mod choices;
+mod error;
+
 use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use log::{LevelFilter, Record};
-use wire::limits::{DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX};
 use wire::signature::Key;
 
+use self::check::machine_name;
+pub use self::choices::{Compression, PORT, PORT_TLS, Protocol, Transport};
+pub use self::error::Error;
 use crate::client::{Client, Settings};
-use crate::connect::{Route, Routes, Way};
-use crate::limits::{
-    FLUSH_LIMIT, PREFER_AGAIN, QUEUE_BYTES, QUEUE_BYTES_MIN, QUEUE_MESSAGES, RECORD_BYTES_MAX,
-    SPOOL_BYTES, SPOOL_BYTES_MIN, SPOOL_FILE_BYTES, WINDOW_BYTES,
-};
+use crate::limits::{FLUSH_LIMIT, PREFER_AGAIN, QUEUE_BYTES, QUEUE_MESSAGES, SPOOL_BYTES};
 use crate::logger::{Format, Guard, Logger};
-use crate::queue::Bounds;
-use crate::spool::SpoolBounds;
-use crate::tls::{Tls, TlsError};
-use crate::v2::{Fallback, SpoolPlace, Terms};
-
-/// Where a server listens for TCP and UDP, unless told otherwise.
-pub const PORT: u16 = 5566;
-
-/// Where a server listens for TLS, unless told otherwise.
-pub const PORT_TLS: u16 = 5577;
-
-/// How the messages travel.
-#[derive(Clone, Debug, Default)]
-pub enum Transport {
-    /// One connection, in the clear.
-    #[default]
-    Tcp,
-    /// One datagram a message, in the clear. Longer messages than fit into a
-    /// datagram (65,507 bytes with all around them) are lost, counted as too
-    /// large; others may get lost on the way, which nobody can count.
-    Udp,
-    /// One connection, encrypted, with certificates on both sides.
-    Tls(Tls),
-}
-
-/// Which protocol is spoken over TCP and TLS. UDP knows only v1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// Version 1: no acknowledgements; every server understands it.
-    #[default]
-    V1,
-    /// Version 2 where the server knows it. One that ends the connection at our
-    /// greeting, or does not answer it within three seconds, gets version 1 on
-    /// the next connection. With a spool nobody gets version 1.
-    Auto,
-    /// Version 2 and nothing else: messages are numbered, sent in batches, and
-    /// kept until the server has acknowledged them as safe.
-    V2,
-}
-
-/// How messages are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// zlib: each message by itself in v1, each batch in v2.
-    Zlib,
-    /// zstd: faster, and shorter. A v1 server gets zlib instead.
-    Zstd,
-}
-
-impl From<bool> for Compression {
-    /// `true` is zlib.
-    fn from(compression: bool) -> Self {
-        if compression { Compression::Zlib } else { Compression::None }
-    }
-}
-
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// No application.
-    #[error("the application has no name; give the one that the server's facilities.conf lists")]
-    NoApp,
-    /// An address that is none.
-    #[error("{address:?} is no address; write host, host:port, or [address]:port for IPv6")]
-    Address {
-        /// As it was given.
-        address: String,
-    },
-    /// A queue that holds nothing.
-    #[error("the queue is too small; it needs room for one message, and for {bytes_min} bytes")]
-    QueueTooSmall {
-        /// The least that works, in bytes.
-        bytes_min: usize,
-    },
-    /// A spool that holds hardly anything.
-    #[error("the spool is too small; it needs {bytes_min} bytes")]
-    SpoolTooSmall {
-        /// The least that works, in bytes.
-        bytes_min: u64,
-    },
-    /// No server.
-    #[error("there is no server; give at least one address")]
-    NoAddress,
-    /// Version 2 cannot be spoken over UDP.
-    #[error("acknowledgements and spools need a connection; use TCP or TLS instead of UDP")]
-    NoDatagrams,
-    /// Certificates that cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The machine does not know its name.
-    #[error("cannot find out this machine's host name: {source}; give one with hostname()")]
-    Hostname {
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The program has a logger already.
-    #[error("the log crate has a logger already; install only one")]
-    Installed(#[from] log::SetLoggerError),
-}
 
 /// Begins to build a client for an application, by the name under which the
 /// server's `facilities.conf` lists it.
@@ -376,86 +274,6 @@ impl Builder {
         }
         Ok(client)
     }
-
-    fn speaks_v2(&self) -> Result<bool, Error> {
-        match (&self.transport, self.protocol) {
-            (Transport::Udp, Protocol::V2) => Err(Error::NoDatagrams),
-            (Transport::Udp, _) if self.spool.is_some() => Err(Error::NoDatagrams),
-            (Transport::Udp, _) => Ok(false),
-            (_, protocol) => Ok(protocol != Protocol::V1 || self.spool.is_some()),
-        }
-    }
-
-    fn terms(&self, hostname: &str, routes: &Arc<Routes>) -> Result<Terms, Error> {
-        use wire::v2::compress::Compression as Wire;
-        if self.spool_bytes < SPOOL_BYTES_MIN {
-            return Err(Error::SpoolTooSmall { bytes_min: SPOOL_BYTES_MIN });
-        }
-        let bounds = SpoolBounds {
-            bytes: self.spool_bytes,
-            file_bytes: SPOOL_FILE_BYTES.min(self.spool_bytes / 4),
-        };
-        let falls_back = self.protocol == Protocol::Auto && self.spool.is_none();
-        Ok(Terms {
-            app: self.app.clone(),
-            hostname: hostname.to_owned(),
-            secret: self.secret.as_deref().map(wire::v2::secret::Secret::new),
-            compression: match self.compression {
-                Compression::None => Wire::None,
-                Compression::Zlib => Wire::Zlib,
-                Compression::Zstd => Wire::Zstd,
-            },
-            routes: Arc::clone(routes),
-            spool: self.spool.clone().map(|dir| SpoolPlace { dir, bounds }),
-            window_bytes: self.queue_bytes.min(WINDOW_BYTES),
-            prefer_again: self.prefer_again,
-            fallback: falls_back.then(|| Fallback {
-                key: self.secret.as_deref().map(Key::new),
-                zlib: self.compression != Compression::None,
-            }),
-        })
-    }
-
-    fn routes(&self) -> Result<Routes, Error> {
-        if self.addresses.is_empty() {
-            return Err(Error::NoAddress);
-        }
-        self.addresses
-            .iter()
-            .map(|address| self.route(address))
-            .collect::<Result<_, _>>()
-            .map(Routes)
-    }
-
-    fn route(&self, address: &str) -> Result<Route, Error> {
-        let (host, port) =
-            split_address(address).ok_or_else(|| Error::Address { address: address.to_owned() })?;
-        let (way, default_port) = match &self.transport {
-            Transport::Tcp => (Way::Tcp, PORT),
-            Transport::Udp => (Way::Udp, PORT),
-            Transport::Tls(tls) => (Way::Tls(tls.load(&host)?), PORT_TLS),
-        };
-        let port = port.or(self.port).unwrap_or(default_port);
-        Ok(Route { host: host.into_owned(), port, way })
-    }
-
-    fn bounds(&self) -> Result<Bounds, Error> {
-        let outage_messages = self.outage_messages.unwrap_or(self.queue_messages);
-        if self.queue_bytes < QUEUE_BYTES_MIN || self.queue_messages == 0 || outage_messages == 0 {
-            return Err(Error::QueueTooSmall { bytes_min: QUEUE_BYTES_MIN });
-        }
-        let frame_bytes = match self.transport {
-            Transport::Udp => DATAGRAM_BYTES_MAX as usize,
-            _ if self.speaks_v2()? => RECORD_BYTES_MAX,
-            _ => FRAME_BYTES_MAX as usize + wire::frame::HEADER_BYTES,
-        };
-        Ok(Bounds {
-            bytes: self.queue_bytes,
-            messages: self.queue_messages,
-            outage_messages,
-            frame_bytes,
-        })
-    }
 }
 
 impl fmt::Debug for Builder {
@@ -469,52 +287,10 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// Host and port; None when it is neither. A host with several colons is an
-/// IPv6 address.
-fn split_address(address: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
-    let (host, port) = if let Some(bracketed) = address.strip_prefix('[') {
-        let (host, rest) = bracketed.split_once(']')?;
-        match rest.strip_prefix(':') {
-            Some(port) => (host, Some(port)),
-            None if rest.is_empty() => (host, None),
-            None => return None,
-        }
-    } else {
-        match address.split_once(':') {
-            Some((_, rest)) if rest.contains(':') => (address, None),
-            Some((host, port)) => (host, Some(port)),
-            None => (address, None),
-        }
-    };
-    let port = port.map(str::parse).transpose().ok()?;
-    let is_host = !host.is_empty() && !host.contains(char::is_whitespace);
-    is_host.then_some((Cow::Borrowed(host), port))
-}
-
-fn machine_name() -> Result<String, Error> {
-    let name =
-        nix::unistd::gethostname().map_err(|errno| Error::Hostname { source: errno.into() })?;
-    Ok(name.to_string_lossy().into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_come_in_every_usual_spelling() {
-        let split = |address| split_address(address).map(|(host, port)| (host.into_owned(), port));
-        let is = |host: &str, port| Some((host.to_owned(), port));
-        assert_eq!(split("logs"), is("logs", None));
-        assert_eq!(split("logs:1"), is("logs", Some(1)));
-        assert_eq!(split("10.0.0.1:65535"), is("10.0.0.1", Some(65535)));
-        assert_eq!(split("::1"), is("::1", None));
-        assert_eq!(split("[::1]"), is("::1", None));
-        assert_eq!(split("[fe80::1%eth0]:5"), is("fe80::1%eth0", Some(5)));
-        for bad in ["", ":1", "logs:", "logs:65536", "logs:x", "[::1", "[::1]x", "a b", "[]:1"] {
-            assert_eq!(split(bad), None, "{bad:?}");
-        }
-    }
+    use crate::tls::Tls;
 
     #[test]
     fn what_is_wrong_is_said_before_anything_is_sent() {

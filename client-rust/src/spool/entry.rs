@@ -31,7 +31,7 @@ pub(super) enum Next<'a> {
     Torn,
 }
 
-pub(super) fn put(out: &mut Vec<u8>, number: u64, record: &[u8]) {
+pub(crate) fn put(out: &mut Vec<u8>, number: u64, record: &[u8]) {
     // A record is at most `RECORD_BYTES_MAX` long.
     let length = u32::try_from(record.len()).unwrap_or(0);
     out.reserve(HEADER_BYTES + record.len());

@@ -3,6 +3,8 @@
 //! Invariant: numbers go up in the order of records; what has one is in memory or in the spool.
 //! Leaves out: who gives records, and where they are sent.
 
+mod disk;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -12,7 +14,7 @@ use super::SpoolPlace;
 use crate::frames::Frames;
 use crate::limits::{PIECE_BYTES, SPOOL_RETRY};
 use crate::queue::{Queue, Why};
-use crate::spool::{ENTRY_HEADER_BYTES, REASONS, Run, Spool, SpoolError, missing, new_id};
+use crate::spool::{ENTRY_HEADER_BYTES, REASONS, Run, Spool, SpoolError, new_id};
 
 #[derive(Debug)]
 pub(super) struct Store {
@@ -193,19 +195,6 @@ impl Store {
         }
     }
 
-    fn tell_damage(&mut self, book: &Queue) {
-        let damaged = self.spool.as_mut().map_or(0, Spool::take_damaged);
-        if damaged > 0 {
-            book.count(|stats| stats.damaged += damaged);
-            book.say(format!("{damaged} messages of the spool are damaged; they are lost"));
-        }
-    }
-
-    /// When a disk that has refused to be read is asked again.
-    pub(super) fn reads_again_at(&self) -> Option<Instant> {
-        self.reread_at
-    }
-
     /// The run in which the record behind `number` is, or the next one there is.
     pub(super) fn behind(&self, number: u64) -> Option<&Run> {
         let at = self.window.partition_point(|run| run.end() <= number.saturating_add(1));
@@ -267,17 +256,6 @@ impl Store {
         self.spool.as_ref().map_or([0; REASONS], Spool::unreported)
     }
 
-    /// Syncs the spool.
-    pub(super) fn sync(&mut self, book: &Queue) {
-        let Some(spool) = &mut self.spool else { return };
-        let synced = spool.sync();
-        let bytes = spool.bytes();
-        book.count(|stats| stats.spool_bytes = bytes);
-        if let Err(error) = synced {
-            self.complain(&error, book);
-        }
-    }
-
     fn has_backlog(&self) -> bool {
         self.last_spooled() > self.loaded
     }
@@ -308,14 +286,6 @@ impl Store {
     fn writes_memory(&self, is_connected: bool) -> bool {
         let is_broken = self.spool.is_none() || self.retry_at.is_some();
         is_broken && is_connected && !self.has_backlog()
-    }
-
-    fn why_full(&self) -> Why {
-        match (&self.place, &self.spool, self.retry_at) {
-            (None, None, _) => Why::Memory,
-            (_, Some(_), None) => Why::SpoolFull,
-            _ => Why::SpoolFailed,
-        }
     }
 
     fn append(&mut self, book: &Queue) {
@@ -356,55 +326,5 @@ impl Store {
         self.loaded = self.loaded.max(run.end().saturating_sub(1));
         self.window_bytes += run.records.as_slice().len();
         self.window.push_back(run);
-    }
-
-    /// Makes the spool that could not be made before, under the id that we have
-    /// by now.
-    fn reopen(&mut self, now: Instant, book: &Queue) {
-        let (None, Some((place, app))) = (&self.spool, &self.place) else { return };
-        if self.retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        match Spool::create(&place.dir, app, self.id, self.next, place.bounds) {
-            Ok(spool) => {
-                self.spool = Some(spool);
-                self.retry_at = None;
-                self.has_complained = false;
-            }
-            Err(error) => self.complain(&error, book),
-        }
-    }
-
-    /// Writes nothing to the disk for a while; says so once until it works again.
-    fn complain(&mut self, error: &SpoolError, book: &Queue) {
-        self.retry_at = Instant::now().checked_add(SPOOL_RETRY);
-        self.say_once(error, book);
-        book.full_because(Why::SpoolFailed);
-        if error.is_gone() {
-            self.give_up_spool(book);
-        }
-    }
-
-    fn say_once(&mut self, error: &SpoolError, book: &Queue) {
-        if !std::mem::replace(&mut self.has_complained, true) {
-            book.say(error.to_string());
-        }
-    }
-
-    /// Somebody has removed it. Another one is made in its place, for what comes;
-    /// of what was in it memory holds a part.
-    fn give_up_spool(&mut self, book: &Queue) {
-        if self.place.is_none() || self.spool.as_ref().is_none_or(Spool::exists) {
-            return;
-        }
-        let gap = missing(self.loaded.max(self.settled), self.last_spooled().saturating_add(1));
-        let lost = gap.unwrap_or(1);
-        if lost > 0 {
-            book.count(|stats| stats.damaged += lost);
-            book.say(format!("{lost} messages of the spool are gone with its folder"));
-        }
-        self.loaded = self.loaded.max(self.last_spooled());
-        self.unspooled = self.next.saturating_sub(1);
-        self.spool = None;
     }
 }

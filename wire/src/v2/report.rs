@@ -72,7 +72,8 @@ macro_rules! codes {
 codes! {
     /// Why a client dropped messages before anybody could take them.
     Dropped {
-        /// The memory for messages was full, and there is no spool.
+        /// The memory for messages was full, and there is no spool, or it was too
+        /// slow.
         MemoryFull = 1,
         /// The spool was full.
         SpoolFull = 2,
@@ -90,7 +91,7 @@ codes! {
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Dropped::MemoryFull => "the memory for messages was full, and there is no spool",
+            Dropped::MemoryFull => "the memory for messages was full",
             Dropped::SpoolFull => "the spool was full",
             Dropped::SpoolFailed => "the disk of the spool refused",
             Dropped::SpoolDamaged => "a part of the spool was damaged",

@@ -8,6 +8,7 @@ use nix::unistd::{Uid, chown, mkfifo};
 
 use super::super::folder::check_folder;
 use super::*;
+use crate::limits::SPOOL_READ_TRIES;
 
 /// A spool of fifty records that was left behind; its folder.
 fn left_behind(dir: &Path) -> PathBuf {
@@ -41,6 +42,24 @@ fn a_link_in_place_of_a_file_is_never_followed() {
         }
         assert_eq!(fs::read(&precious).unwrap(), b"precious", "{name}");
     }
+}
+
+#[test]
+fn what_a_link_leads_to_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = left_behind(dir.path());
+    // It would hide all messages.
+    let lie = dir.path().join("lie");
+    fs::write(&lie, State { acknowledged: 50, ..State::default() }.to_text()).unwrap();
+    fs::remove_file(path.join("state")).unwrap();
+    symlink(&lie, path.join("state")).unwrap();
+    let mut spool = open(dir.path());
+    assert_eq!(held(&mut spool).len(), 50);
+    drop(spool);
+    // Somebody else's lock may be held by somebody else.
+    fs::rename(path.join("lock"), &lie).unwrap();
+    symlink(&lie, path.join("lock")).unwrap();
+    assert_ne!(open(dir.path()).folder.path, path);
 }
 
 #[test]
