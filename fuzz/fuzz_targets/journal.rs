@@ -80,8 +80,7 @@ fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let memory = Path::new("/dev/shm");
-        let parent =
-            if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let folder = parent.join(format!("loghog-fuzz-journal-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a writable folder");
         folder
