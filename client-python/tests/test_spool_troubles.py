@@ -34,7 +34,7 @@ def test_a_disk_that_is_full(daemon, tmp_path):
     an entry. What it refuses is kept in memory."""
     daemon.stop()
     source = """
-import logging, resource, sys
+import logging, resource, sys, time
 from loghog import LoghogHandler
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -42,10 +42,15 @@ handler = LoghogHandler("app", "127.0.0.1", int(sys.argv[1]), spool_dir=sys.argv
 logger = logging.getLogger("web")
 logger.setLevel(logging.INFO)
 logger.addHandler(handler)
-for number in range(5_000):
+for number in range(100):
     logger.info("%d %s", number, "x" * 100)
-while handler.stats()["spooled"] == 0:
-    pass
+# Else all may come in one piece, of which nothing fits.
+deadline = time.monotonic() + 60
+while handler.stats()["spooled"] < 100:
+    assert time.monotonic() < deadline, handler.stats()
+    time.sleep(0.01)
+for number in range(100, 5_000):
+    logger.info("%d %s", number, "x" * 100)
 print(handler.stats()["spooled"], flush=True)
 assert handler.flush(60), handler.stats()
 assert handler.stats()["written"] == 5_000, handler.stats()
