@@ -107,7 +107,11 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), String> {
         let parts = record.strip_prefix(" - ").and_then(|rest| rest.split_once(" - "));
         let (host, body) = parts.ok_or("no record")?;
-        let at = *self.by_name.get(host).ok_or("of nobody")?;
+        let program = message::program(body).ok_or("not what was sent")?;
+        let at = *self.by_name.get(program).ok_or("of nobody")?;
+        if host != program && !self.share_spool(host, program) {
+            return Err(format!("came from {host}"));
+        }
         let entry = self.programs.get_mut(at).ok_or("of nobody")?;
         let place = message::place(entry.plan.name, body).ok_or("not what was sent")?;
         let (run, number) = place;
@@ -126,6 +130,12 @@ impl<'a> Ledger<'a> {
             Some(false) => Err("is there twice".into()),
             None => Err("was never logged".into()),
         }
+    }
+
+    /// What one has left in a spool, another who shares it may send.
+    fn share_spool(&self, one: &str, other: &str) -> bool {
+        let spool = |name| self.by_name.get(name).and_then(|&at| self.programs.get(at)?.plan.spool);
+        spool(one).is_some() && spool(one) == spool(other)
     }
 
     /// Holds all that was noted against all accounts.
@@ -389,6 +399,33 @@ mod tests {
         note("root", format!(" - web - {text}"));
         note("a", format!(" - web - {}", text.replace("end", "END")));
         note("a", format!(" - other - {text}"));
-        assert_fault(ledger.judge(), "belongs into (\"one\", \"a\")");
+        note("a", format!(" - web - {}", message::body("other", (1, 1))));
+        let said = ledger.judge().expect_err("contradictions");
+        for part in [
+            "4 contra",
+            "belongs into (\"one\", \"a\")",
+            "not what",
+            "came from other",
+            "of nobody",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_was_left_in_a_shared_spool_may_come_from_another_who_shares_it() {
+        let account = [done(1, 0)];
+        for (spool, is_fine) in [(PLAN.spool, true), (Some("another"), false), (None, false)] {
+            let sharing = Plan { name: "sharing", spool, ..PLAN };
+            let mut ledger = Ledger::new([(PLAN, &account[..]), (sharing, &account[..])]);
+            let mut note = |host: &str, program: &str| {
+                let stem = message::logger(PLAN.loggers, 1).1;
+                let record = format!(" - {host} - {}", message::body(program, (1, 1)));
+                ledger.note(("one", stem), &mut Order::default(), &record);
+            };
+            note("sharing", "web");
+            note("sharing", "sharing");
+            assert_eq!(ledger.judge().is_ok(), is_fine, "{spool:?}");
+        }
     }
 }

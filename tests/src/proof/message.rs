@@ -12,6 +12,11 @@ pub fn body(program: &str, (run, number): Place) -> String {
     format!("{program} run {run} number {number} {filling}; end.")
 }
 
+/// The program of a message by its text.
+pub fn program(text: &str) -> Option<&str> {
+    text.split_once(" run ").map(|(program, _)| program)
+}
+
 /// The place of a message by its text; none when that is not exactly what was
 /// sent.
 pub fn place(program: &str, text: &str) -> Option<Place> {
