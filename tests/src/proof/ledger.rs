@@ -402,7 +402,7 @@ mod tests {
         note("a", format!(" - web - {}", message::body("other", (1, 1))));
         let said = ledger.judge().expect_err("contradictions");
         for part in [
-            "4 contra",
+            "5 contra",
             "belongs into (\"one\", \"a\")",
             "not what",
             "came from other",
