@@ -177,9 +177,10 @@ impl Clients {
         first_held: u64,
         now: Timestamp,
     ) -> Result<Session, TooMany> {
-        let client = self.client(key, now)?;
+        let mut session = self.connect(key, now)?;
+        let client = Arc::clone(&session.client);
         let _turn = Arc::clone(&client.turn).lock_owned().await;
-        let number = {
+        session.number = {
             let mut state = client.state();
             state.settled.raise(first_held.saturating_sub(1));
             // It has heard of what it does not hold any more.
@@ -187,11 +188,10 @@ impl Clients {
             state.taken = state.taken.max(state.settled.last());
             state.seen = Seen::at(now);
             state.session += 1;
-            state.sessions_open += 1;
             state.session
         };
         client.changed.notify_waiters();
-        Ok(Session { client, number })
+        Ok(session)
     }
 
     /// Forgets a client that has nothing left and will not come back.
@@ -229,13 +229,12 @@ impl Clients {
         self.under_way.load(Ordering::Acquire)
     }
 
-    /// One that is known, or room for it.
-    fn client(&self, key: Key, now: Timestamp) -> Result<Arc<Client>, TooMany> {
+    /// One that is known, or room for it. It counts as connected from here on, or
+    /// it could be forgotten before its session begins; that has no number yet.
+    fn connect(&self, key: Key, now: Timestamp) -> Result<Session, TooMany> {
         let mut known = self.clients();
         if let Some(client) = known.clients.get(&key) {
-            // Or it could be forgotten before its session begins.
-            client.state().seen = Seen::at(now);
-            return Ok(Arc::clone(client));
+            return Ok(Session::of(client));
         }
         let clients = known.clients.len();
         if clients >= self.clients_max && !known.make_room(&key.app) {
@@ -243,8 +242,9 @@ impl Clients {
         }
         let client = Client::new(key.clone(), Numbers::default(), now, &self.under_way);
         let client = Arc::new(client);
-        known.clients.insert(key, Arc::clone(&client));
-        Ok(client)
+        let session = Session::of(&client);
+        known.clients.insert(key, client);
+        Ok(session)
     }
 
     fn clients(&self) -> MutexGuard<'_, Known> {
@@ -288,13 +288,13 @@ impl Known {
     /// Those that are not connected and were not seen for the longest time,
     /// in that order.
     fn gone(&self, belongs: impl Fn(&Key) -> bool) -> Vec<(Key, Seen)> {
-        let is_gone = |(key, client): (&'_ Key, &'_ Arc<Client>)| {
-            let state = client.state();
-            (state.sessions_open == 0 && belongs(key)).then_some(state.seen)
-        };
-        let all = self.clients.iter();
-        let mut gone: Vec<(Seen, &Key)> =
-            all.filter_map(|found| is_gone(found).map(|seen| (seen, found.0))).collect();
+        let candidates = self.clients.iter().filter(|(key, _)| belongs(key));
+        let mut gone: Vec<(Seen, &Key)> = candidates
+            .filter_map(|(key, client)| {
+                let state = client.state();
+                (state.sessions_open == 0).then_some((state.seen, key))
+            })
+            .collect();
         if gone.len() > CLIENTS_TO_GO_MAX {
             gone.select_nth_unstable(CLIENTS_TO_GO_MAX);
             gone.truncate(CLIENTS_TO_GO_MAX);
@@ -329,6 +329,11 @@ impl Client {
 }
 
 impl Session {
+    fn of(client: &Arc<Client>) -> Session {
+        client.state().sessions_open += 1;
+        Session { client: Arc::clone(client), number: 0 }
+    }
+
     /// All numbers up to this one are safe.
     pub fn durable(&self) -> u64 {
         self.client.state().settled.last()
@@ -508,6 +513,8 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::{Future, poll_fn};
+    use std::task::Poll;
 
     fn key(id: u8) -> Key {
         Key { app: "app".into(), id: [id; CLIENT_ID_BYTES] }
@@ -620,6 +627,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_for_his_session_to_begin_does_not_have_to_go() {
+        let clients = Clients::new(1, Vec::new());
+        let session = clients.begin(key(1), 1, at(1)).await.unwrap();
+        let turn = session.take(1).await.unwrap();
+        drop(session);
+        let mut waiting = Box::pin(clients.begin(key(1), 1, at(2)));
+        let is_ready = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_ready()));
+        assert!(!is_ready.await);
+        assert_eq!(clients.begin(key(2), 1, at(3)).await.unwrap_err(), TooMany { clients: 1 });
+        drop(turn);
+        drop(waiting.await.unwrap());
+        assert!(clients.begin(key(2), 1, at(3)).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn who_has_come_again_since_all_were_looked_at_does_not_have_to_go() {
         let clients = Clients::new(3, Vec::new());
         for id in 1..=3 {
@@ -650,8 +672,7 @@ mod tests {
     #[test]
     fn a_receipt_can_be_parted_where_a_file_turns() {
         let clients = Clients::new(1, Vec::new());
-        let client = clients.client(key(1), at(0)).unwrap();
-        let mut receipt = Receipt { client, runs: Vec::new() };
+        let mut receipt = clients.connect(key(1), at(0)).unwrap().receipt();
         [1, 2, 5, 6, 9].into_iter().for_each(|number| receipt.add(number));
         assert_eq!(receipt.runs(), [(1, 2), (5, 2), (9, 1)]);
         assert_eq!(receipt.front(3).runs(), [(1, 2), (5, 1)]);
