@@ -17,6 +17,7 @@ pub mod limits;
 pub mod name;
 pub mod problem;
 pub mod raw;
+pub mod ship;
 pub mod value;
 
 pub use checked::{Config, Overrides};
@@ -89,7 +90,7 @@ pub fn load_facilities(path: &Path) -> Result<Table, Vec<Problem>> {
 }
 
 /// Looks whether what facilities require of senders can be had at the
-/// addresses of `config`.
+/// addresses of `config`, and whether the targets that they ship to are there.
 ///
 /// # Errors
 /// Where it cannot.
@@ -103,6 +104,21 @@ pub fn out_of_reach(table: &Table, config: &Config) -> Result<(), Vec<Problem>> 
             let remedy = "give [server] listen_ipv4_ssl or listen_ipv6_ssl an address and \
                           restart loghogd, or leave tls out";
             let line = facility.origins.require.line();
+            problems.add(line, Kind::OutOfReach, message, remedy);
+        }
+    }
+    let names = || config.ship.iter().map(|target| &*target.name);
+    let mut told = std::collections::BTreeSet::new();
+    for facility in table.iter() {
+        let line = facility.origins.ship.line();
+        let unknown = facility.ship.iter().filter(|name| !names().any(|known| known == &***name));
+        for name in unknown.filter(|name| told.insert((line, (*name).clone()))) {
+            let message = format!("ship: there is no target {}", problem::shown(name));
+            let known = names().collect::<Vec<_>>().join(", ");
+            let remedy = match known.as_str() {
+                "" => format!("add a section [{}{name:.40}] to loghogd.conf", ship::PREFIX),
+                known => format!("the targets of loghogd.conf are {known}"),
+            };
             problems.add(line, Kind::OutOfReach, message, remedy);
         }
     }

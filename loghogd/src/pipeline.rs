@@ -8,6 +8,7 @@
 //! persist   Admitted          -> lines in a file, synced
 //! rotate    a due file        -> a closed segment
 //! seal      a segment         -> the same, compressed and compared
+//! ship      a segment         -> the same at a target, and a receipt
 //! trim      what is surplus   -> nothing
 //! ```
 //!
@@ -48,6 +49,7 @@ pub mod persist;
 pub mod rotate;
 pub mod seal;
 mod session;
+pub mod ship;
 #[cfg(test)]
 mod test_writer;
 pub mod trim;

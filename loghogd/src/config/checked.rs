@@ -12,6 +12,8 @@ pub use read::{Places, read};
 use std::fmt;
 use std::path::PathBuf;
 
+use super::ship;
+
 /// What `loghogd.conf` and the command line say together. All paths are
 /// absolute if the folder of the file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Config {
     pub compressor: Compressor,
     /// `[server]`
     pub server: Server,
+    /// `[ship:NAME]`, in the order of the file.
+    pub ship: Vec<ship::Target>,
     /// The folder of `loghogd.conf`.
     pub folder: PathBuf,
 }

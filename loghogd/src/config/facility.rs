@@ -60,6 +60,10 @@ pub struct Facility {
     pub require: Require,
     /// How they look in the file.
     pub format: LineFormat,
+    /// The targets that its files are shipped to.
+    pub ship: Arc<[Box<str>]>,
+    /// No closed segment is deleted before all of them have it.
+    pub keep_until_shipped: bool,
     /// Where the values came from.
     pub origins: Origins,
     /// The live file relative to the log directory, such as `my-app/web.log`;
@@ -141,6 +145,10 @@ pub struct Origins {
     pub require: Origin,
     /// Of [`Facility::format`].
     pub format: Origin,
+    /// Of [`Facility::ship`].
+    pub ship: Origin,
+    /// Of [`Facility::keep_until_shipped`].
+    pub keep_until_shipped: Origin,
 }
 
 /// Where one value came from. Lines count from 1.

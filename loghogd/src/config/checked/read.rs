@@ -13,6 +13,7 @@ use super::{
 use crate::config::limits::MIN_FREE_TENTHS_MAX;
 use crate::config::problem::{Kind, Problems, shown};
 use crate::config::raw::{Found, Raw, on_one_line};
+use crate::config::ship;
 use crate::config::value::{self, Refused};
 use crate::limits::CLIENTS_MAX;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,7 @@ pub fn read(
         log: reader.log(overrides),
         compressor: reader.compressor(),
         server: reader.server(),
+        ship: ship::read(raw, places, reader.problems),
         folder: places.folder.to_owned(),
     }
 }
@@ -329,12 +331,17 @@ impl Reader<'_> {
                 let message = "[scheduler] has no effect any more";
                 warnings.add(section.line, Kind::Obsolete, message, "delete the section");
             }
+            // They check themselves.
+            if section.name.starts_with(ship::PREFIX) {
+                continue;
+            }
             let Some((_, known)) = OPTIONS.iter().find(|(name, _)| *name == section.name) else {
                 let message = format!("there is no section {}", shown(&section.name));
                 let names: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
                 let remedy = format!(
-                    "the sections are {}; applications belong into facilities.conf",
-                    names.join(", ").replace(&format!(", {OBSOLETE}"), "")
+                    "the sections are {}, {}NAME; applications belong into facilities.conf",
+                    names.join(", ").replace(&format!(", {OBSOLETE}"), ""),
+                    ship::PREFIX
                 );
                 self.problems.add(section.line, Kind::Unknown, message, remedy);
                 continue;

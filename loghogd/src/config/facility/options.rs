@@ -9,6 +9,7 @@ use crate::config::raw::{Found, on_one_line};
 use crate::config::value::{self, Refused};
 use crate::pipeline::rotate::schedule::Schedule;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A schedule, or `size`; `schedules` are those read so far.
@@ -74,6 +75,23 @@ pub(super) fn format(found: Found<'_>) -> Result<LineFormat, Refused> {
         .into_iter()
         .find(|format| format.name() == text)
         .ok_or_else(|| Refused::new(format!("{} is no format", shown(text)), "write text or json"))
+}
+
+/// The names of targets, parted by commas; whether there are such is told later.
+pub(super) fn targets(found: Found<'_>) -> Result<Arc<[Box<str>]>, Refused> {
+    not_commented_out(found, "to ship nothing, write `ship =` and nothing else")?;
+    let text = on_one_line(&found.entry.value);
+    let mut names: Vec<Box<str>> = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if names.iter().any(|other| **other == *name) {
+            return Err(Refused::new(
+                format!("{} is named twice", shown(name)),
+                "name each target once",
+            ));
+        }
+        names.push(name.into());
+    }
+    Ok(names.into())
 }
 
 /// A value that a comment swallows looks like one that is empty on purpose.

@@ -9,7 +9,9 @@
 //! neither they nor `[DEFAULT]` give it.
 
 use super::collide::collisions;
-use super::options::{bytes, format, max_age, positive, require, rotation, secret, yes_or_no};
+use super::options::{
+    bytes, format, max_age, positive, require, rotation, secret, targets, yes_or_no,
+};
 use super::{Facility, LineFormat, Origin, Origins, ROOT, Require, Rotate, Secret, Table};
 use crate::config::name;
 use crate::config::problem::{Kind, Problems, shown};
@@ -18,11 +20,12 @@ use crate::config::value::Refused;
 use crate::pipeline::persist::path::LIVE_SUFFIX;
 use crate::pipeline::rotate::schedule::Schedule;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use wire::signature::Key;
 
 /// The options of a facility.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 12] = [
     "rotate",
     "backup_count",
     "max_size",
@@ -33,6 +36,8 @@ const OPTIONS: [&str; 10] = [
     "secret",
     "require",
     "format",
+    "ship",
+    "keep_until_shipped",
 ];
 
 /// A value and where it came from.
@@ -49,6 +54,8 @@ struct Inheritance {
     max_total_size: Sourced<Option<u64>>,
     flush_every: Sourced<u32>,
     file_per_host: Sourced<bool>,
+    ship: Sourced<Arc<[Box<str>]>>,
+    keep_until_shipped: Sourced<bool>,
 }
 
 impl Default for Inheritance {
@@ -62,6 +69,8 @@ impl Default for Inheritance {
             max_total_size: (None, Origin::BuiltIn),
             flush_every: (1, Origin::BuiltIn),
             file_per_host: (false, Origin::BuiltIn),
+            ship: (Arc::default(), Origin::BuiltIn),
+            keep_until_shipped: (true, Origin::BuiltIn),
         }
     }
 }
@@ -154,6 +163,13 @@ impl<'a> Reader<'a> {
             max_total_size: self.optional(section, "max_total_size", root.max_total_size, bytes),
             flush_every: self.optional(section, "flush_every", root.flush_every, positive),
             file_per_host: self.optional(section, "file_per_host", root.file_per_host, yes_or_no),
+            ship: self.optional(section, "ship", root.ship, targets),
+            keep_until_shipped: self.optional(
+                section,
+                "keep_until_shipped",
+                root.keep_until_shipped,
+                yes_or_no,
+            ),
         };
         let sound = self.fits(section, module, &inheritance, rotate.as_ref());
         let facility = match (rotate, backup_count) {
@@ -351,6 +367,8 @@ fn build(
         secret,
         require: inheritance.require.0,
         format: inheritance.format.0,
+        ship: Arc::clone(&inheritance.ship.0),
+        keep_until_shipped: inheritance.keep_until_shipped.0,
         origins: Origins {
             section_line,
             rotate: rotate.1,
@@ -363,6 +381,8 @@ fn build(
             secret: inheritance.secret.1,
             require: inheritance.require.1,
             format: inheritance.format.1,
+            ship: inheritance.ship.1,
+            keep_until_shipped: inheritance.keep_until_shipped.1,
         },
         live_path: format!("{app}/{module}{LIVE_SUFFIX}").into(),
     }

@@ -1,0 +1,24 @@
+//! Ships files onward, to each target at its own pace.
+//! Files of facilities, as they stand in the log folder -> records or segments at a target, and a receipt.
+//! Invariant: the receipt of a file is safe before anything of the next one leaves.
+//! Leaves out: what a protocol looks like (`kafka`, `s3`, `influxdb`); deletion (`trim`).
+//!
+//! The files are the buffer: nothing is kept in memory but what is on its way. A
+//! stream of lines, which is a live file and the segments that it has become, is
+//! shipped in the order of its lines, so that one mark tells how far it has come.
+
+mod batch;
+mod mark;
+mod record;
+mod split;
+mod target;
+mod template;
+
+pub use batch::{Batch, Part};
+pub use mark::{Mark, Stream};
+pub use record::{Reader as RecordReader, Record};
+pub use split::{Message, Splitter};
+pub use target::{
+    Arrived, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
+};
+pub use template::{Template, TemplateError, Values};
