@@ -8,6 +8,8 @@
 //! shipped in the order of its lines, so that one mark tells how far it has come.
 
 mod batch;
+pub mod kafka;
+pub mod limits;
 mod mark;
 mod record;
 mod split;
