@@ -9,6 +9,7 @@ use super::*;
 use crate::config::read_facilities;
 use crate::disk::LogDir;
 use crate::pipeline::rotate::name::{Name, Segment};
+use crate::pipeline::ship::Receipts;
 use std::fs;
 use std::path::Path;
 
@@ -36,7 +37,7 @@ fn rules(options: &str) -> Table {
 }
 
 fn trimmer(min_free: Option<MinFree>) -> Trimmer {
-    Trimmer::new(min_free, TimeZone::UTC, Arc::new(Stats::new()))
+    Trimmer::new(min_free, TimeZone::UTC, Arc::new(Stats::new()), Receipts::none())
 }
 
 fn segment(name: &str) -> Segment {
