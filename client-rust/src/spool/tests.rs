@@ -230,3 +230,16 @@ fn a_damaged_file_costs_its_rest_and_says_how_much() {
     assert_eq!(spool.take_damaged(), lost);
     assert_eq!(held.last().unwrap().0, 50);
 }
+
+#[test]
+fn a_file_that_somebody_has_cut_is_read_to_its_end_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(50));
+    let second = log_files(dir.path()).remove(1);
+    let file = File::options().write(true).open(&second).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 3).unwrap();
+    let held = held(&mut spool);
+    assert_eq!((held.len(), held.last().unwrap().0), (49, 50));
+    assert_eq!(spool.take_damaged(), 1);
+}
