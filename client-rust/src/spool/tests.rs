@@ -243,3 +243,21 @@ fn a_file_that_somebody_has_cut_is_read_to_its_end_and_told_of() {
     assert_eq!((held.len(), held.last().unwrap().0), (49, 50));
     assert_eq!(spool.take_damaged(), 1);
 }
+
+#[test]
+fn damage_in_the_file_that_is_written_is_counted_and_what_follows_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(5));
+    let only = log_files(dir.path()).remove(0);
+    let mut bytes = fs::read(&only).unwrap();
+    let third = 2 * (entry::HEADER_BYTES + "message 0".len());
+    bytes[third + entry::HEADER_BYTES] ^= 1;
+    fs::write(&only, bytes).unwrap();
+    assert_eq!(held(&mut spool).len(), 2);
+    assert_eq!(spool.take_damaged(), 3);
+    fill(&mut spool, &texts(2));
+    let numbers: Vec<_> = held(&mut spool).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [6, 7]);
+    assert_eq!(spool.take_damaged(), 0);
+}
