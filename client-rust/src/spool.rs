@@ -121,8 +121,8 @@ pub(crate) struct Spool {
     files: VecDeque<Segment>,
     /// The open end of the last file; none: the next record makes a new file.
     tail: Option<File>,
-    /// Files that are full, but not synced.
-    retired: Vec<File>,
+    /// Files that are full, but not synced, each with its first number.
+    retired: VecDeque<(u64, File)>,
     reader: Option<Reader>,
     bytes: u64,
     acknowledged: u64,
@@ -265,9 +265,9 @@ impl Spool {
         if self.is_dirty {
             let failed = |source| SpoolError::Write { path: self.folder.path.clone(), source };
             // One that refuses stays, and those behind it: they are tried again.
-            while let Some(file) = self.retired.first() {
+            while let Some((_, file)) = self.retired.front() {
                 file.sync_data().map_err(failed)?;
-                self.retired.remove(0);
+                self.retired.pop_front();
             }
             if let Some(tail) = &self.tail {
                 tail.sync_data().map_err(failed)?;
@@ -349,16 +349,19 @@ impl Spool {
 
     fn retire(&mut self) {
         let Some(tail) = self.tail.take() else { return };
-        self.retired.push(tail);
-        if self.retired.len() > SPOOL_RETIRED_FILES_MAX {
-            // An error comes again with the next sync.
-            let _ = self.sync();
+        let first = self.files.back().map_or(0, |file| file.first);
+        self.retired.push_back((first, tail));
+        // An error comes again with the next sync. A disk that never syncs must
+        // not take all descriptors of the program: the kernel goes on trying.
+        if self.retired.len() > SPOOL_RETIRED_FILES_MAX && self.sync().is_err() {
+            self.retired.pop_front();
         }
     }
 
     fn forget(&mut self, file: Segment) {
         self.folder.delete(file.first);
         self.files.pop_front();
+        self.retired.retain(|(first, _)| *first != file.first);
         self.bytes = self.bytes.saturating_sub(file.bytes);
     }
 

@@ -261,3 +261,22 @@ fn damage_in_the_file_that_is_written_is_counted_and_what_follows_is_read() {
     assert_eq!(numbers, [6, 7]);
     assert_eq!(spool.take_damaged(), 0);
 }
+
+#[test]
+fn a_disk_that_refuses_every_sync_does_not_take_all_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    for _ in 0..SPOOL_RETIRED_FILES_MAX {
+        fill(&mut spool, &texts(20));
+        for (_, file) in &mut spool.retired {
+            // The kernel syncs no such file.
+            *file = File::open("/dev/null").unwrap();
+        }
+        assert!(spool.retired.len() <= SPOOL_RETIRED_FILES_MAX + 1);
+    }
+    assert!(spool.sync().is_err());
+    spool.acknowledge(spool.last());
+    // What is not needed any more need not be synced.
+    assert!(spool.retired.is_empty());
+    spool.sync().unwrap();
+}
