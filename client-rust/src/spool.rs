@@ -338,11 +338,16 @@ impl Spool {
             self.bytes += bytes.len() as u64;
             return Ok(());
         };
-        let path = self.folder.file(file.first);
-        let whole = file.bytes;
+        let (first, whole) = (file.first, file.bytes);
+        let path = self.folder.file(first);
         if tail.set_len(whole).is_err() || io::Seek::seek(tail, io::SeekFrom::Start(whole)).is_err()
         {
             self.tail = None;
+            if whole == 0 {
+                // The next try makes it again, under the same name.
+                self.folder.delete(first);
+                self.files.pop_back();
+            }
         }
         Err(SpoolError::Write { path, source })
     }

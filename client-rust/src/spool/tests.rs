@@ -280,3 +280,20 @@ fn a_disk_that_refuses_every_sync_does_not_take_all_descriptors() {
     assert!(spool.retired.is_empty());
     spool.sync().unwrap();
 }
+
+#[test]
+fn a_new_file_whose_first_write_fails_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(1));
+    spool.retire();
+    let made = spool.folder.make(2).unwrap();
+    spool.files.push_back(Segment { first: 2, bytes: 0 });
+    drop(made);
+    // The kernel refuses writes to a file that was opened for reading.
+    spool.tail = Some(File::open(spool.folder.file(2)).unwrap());
+    assert!(spool.append(2, &frames(&texts(2))).1.is_some());
+    let (kept, error) = spool.append(2, &frames(&texts(2)));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!((kept, held(&mut spool).len()), (2, 3));
+}
