@@ -230,3 +230,70 @@ fn a_damaged_file_costs_its_rest_and_says_how_much() {
     assert_eq!(spool.take_damaged(), lost);
     assert_eq!(held.last().unwrap().0, 50);
 }
+
+#[test]
+fn a_file_that_somebody_has_cut_is_read_to_its_end_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(50));
+    let second = log_files(dir.path()).remove(1);
+    let file = File::options().write(true).open(&second).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 3).unwrap();
+    let held = held(&mut spool);
+    assert_eq!((held.len(), held.last().unwrap().0), (49, 50));
+    assert_eq!(spool.take_damaged(), 1);
+}
+
+#[test]
+fn damage_in_the_file_that_is_written_is_counted_and_what_follows_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(5));
+    let only = log_files(dir.path()).remove(0);
+    let mut bytes = fs::read(&only).unwrap();
+    let third = 2 * (entry::HEADER_BYTES + "message 0".len());
+    bytes[third + entry::HEADER_BYTES] ^= 1;
+    fs::write(&only, bytes).unwrap();
+    assert_eq!(held(&mut spool).len(), 2);
+    assert_eq!(spool.take_damaged(), 3);
+    fill(&mut spool, &texts(2));
+    let numbers: Vec<_> = held(&mut spool).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [6, 7]);
+    assert_eq!(spool.take_damaged(), 0);
+}
+
+#[test]
+fn a_disk_that_refuses_every_sync_does_not_take_all_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    for _ in 0..SPOOL_RETIRED_FILES_MAX {
+        fill(&mut spool, &texts(20));
+        for (_, file) in &mut spool.retired {
+            // The kernel syncs no such file.
+            *file = File::open("/dev/null").unwrap();
+        }
+        assert!(spool.retired.len() <= SPOOL_RETIRED_FILES_MAX + 1);
+    }
+    assert!(spool.sync().is_err());
+    spool.acknowledge(spool.last());
+    // What is not needed any more need not be synced.
+    assert!(spool.retired.is_empty());
+    spool.sync().unwrap();
+}
+
+#[test]
+fn a_new_file_whose_first_write_fails_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(1));
+    spool.retire();
+    let made = spool.folder.make(2).unwrap();
+    spool.files.push_back(Segment { first: 2, bytes: 0 });
+    drop(made);
+    // The kernel refuses writes to a file that was opened for reading.
+    spool.tail = Some(File::open(spool.folder.file(2)).unwrap());
+    assert!(spool.append(2, &frames(&texts(2))).1.is_some());
+    let (kept, error) = spool.append(2, &frames(&texts(2)));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!((kept, held(&mut spool).len()), (2, 3));
+}
