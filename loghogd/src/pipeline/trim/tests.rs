@@ -333,8 +333,9 @@ fn many_deletions_are_told_in_few_lines() {
     }
     let table = table("[a]\nrotate = hourly\nbackup_count = 100\n");
     let holdings = {
-        let mut trouble = None;
-        list::list(&shelf, &table, "a", &Claims::new(), &TimeZone::UTC, &mut trouble).unwrap()
+        let (mut trouble, claims, receipts) = (None, Claims::new(), Receipts::none());
+        let needs = list::Needs { claims: &claims, receipts: &receipts };
+        list::list(&shelf, &table, "a", needs, &TimeZone::UTC, &mut trouble).unwrap()
     };
     let choice = choose(&holdings, now(), 0);
     let mut done = Done::default();
