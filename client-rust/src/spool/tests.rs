@@ -98,6 +98,63 @@ fn acknowledged_files_go_and_acknowledged_records_are_not_read_again() {
 }
 
 #[test]
+fn a_file_goes_with_its_last_record_and_no_sooner() {
+    for is_retired in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        fill(&mut spool, &texts(50));
+        if is_retired {
+            spool.retire();
+        }
+        let firsts: Vec<u64> = spool.files.iter().map(|file| file.first).collect();
+        assert!(firsts.len() > 5);
+        for number in 1..=50 {
+            spool.acknowledge(number);
+            let numbers: Vec<u64> =
+                held(&mut spool).into_iter().map(|(number, _)| number).collect();
+            assert_eq!(numbers, (number + 1..=50).collect::<Vec<_>>());
+            assert_eq!(spool.is_empty(), number == 50, "{number} of 50 acknowledged");
+            // The end of a file is the beginning of the next.
+            let ended = firsts.iter().skip(1).filter(|first| **first <= number + 1).count();
+            let ended = ended + usize::from(is_retired && number == 50);
+            assert_eq!(log_files(dir.path()).len(), firsts.len() - ended);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_synced_is_not_taken_for_safe_and_is_tried_again() {
+    // Nothing can be synced there (EINVAL).
+    let nowhere = || fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+    for is_retired in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        fill(&mut spool, &texts(1));
+        let good = spool.tail.replace(nowhere());
+        if is_retired {
+            spool.retire();
+            // The file that comes next has no fault.
+            fill(&mut spool, &texts(1));
+        }
+        for _ in 0..2 {
+            let error = spool.sync().unwrap_err().to_string();
+            assert!(error.contains("cannot write into the spool"), "{error}");
+            assert!(spool.needs_sync());
+        }
+        match is_retired {
+            true => spool.retired = good.into_iter().collect(),
+            false => spool.tail = good,
+        }
+        let (path, elsewhere) = (spool.folder.path.clone(), dir.path().join("elsewhere"));
+        fs::rename(&path, &elsewhere).unwrap();
+        assert!(spool.sync().is_err() && spool.needs_sync(), "their names are not synced");
+        fs::rename(&elsewhere, &path).unwrap();
+        spool.sync().unwrap();
+        assert!(!spool.needs_sync() && spool.retired.is_empty());
+    }
+}
+
+#[test]
 fn reading_goes_on_while_files_are_acknowledged_and_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
@@ -187,6 +244,17 @@ fn an_empty_folder_left_behind_is_removed_by_who_adopts() {
     let path = only_folder(dir.path());
     assert!(adopt(dir.path()).is_none());
     assert!(!path.exists());
+}
+
+#[test]
+fn a_folder_that_holds_only_damage_is_told_of_by_who_adopts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(1));
+    drop(spool);
+    fs::write(&log_files(dir.path())[0], "not an entry").unwrap();
+    let mut adopted = adopt(dir.path()).unwrap();
+    assert_eq!((held(&mut adopted), adopted.take_damaged()), (vec![], 1));
 }
 
 #[test]

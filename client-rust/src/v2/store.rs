@@ -4,6 +4,8 @@
 //! Leaves out: who gives records, and where they are sent.
 
 mod disk;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Instant;
