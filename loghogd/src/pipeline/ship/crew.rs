@@ -223,6 +223,21 @@ pub(super) fn way(target: &Target, _surroundings: &Surroundings) -> Result<Way, 
     }
 }
 
+/// Connects to a target as its thread would, and delivers nothing.
+///
+/// # Errors
+/// What is in the way.
+pub fn try_out(target: &Target) -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Trouble::later(format!("cannot start the runtime: {error}")))?;
+    let surroundings =
+        Surroundings::new(runtime.handle().clone(), "check-config", TimeZone::system());
+    match way(target, &surroundings)? {
+        Way::Records(mut target) => target.connect(),
+        Way::Segments(mut target) => target.connect(),
+    }
+}
+
 /// A number that no other log folder has.
 fn choose() -> u64 {
     let mut bytes = [0; 8];

@@ -170,7 +170,7 @@ impl Run {
         self.courses.values_mut().for_each(Course::rewind);
         let what = trouble.to_string();
         match trouble {
-            Trouble::Ended => return Err(Ended),
+            Trouble::Ended => Err(Ended),
             Trouble::Later { pause, .. } => {
                 self.is_connected = false;
                 self.stats.add(Counter::ShipRetries, 1);
