@@ -8,6 +8,7 @@
 //! shipped in the order of its lines, so that one mark tells how far it has come.
 
 mod batch;
+pub mod influxdb;
 mod mark;
 mod record;
 mod split;
@@ -16,7 +17,7 @@ mod template;
 
 pub use batch::{Batch, Part};
 pub use mark::{Mark, Stream};
-pub use record::{Reader as RecordReader, Record};
+pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
 pub use split::{Message, Splitter};
 pub use target::{
     Arrived, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
