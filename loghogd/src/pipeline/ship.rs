@@ -8,17 +8,30 @@
 //! shipped in the order of its lines, so that one mark tells how far it has come.
 
 mod batch;
+mod course;
+mod crew;
+mod dead;
 pub mod influxdb;
+pub mod limits;
 mod mark;
+mod notices;
+mod pace;
+mod receipts;
 mod record;
+mod run;
 mod split;
+mod status;
 mod target;
 mod template;
 
 pub use batch::{Batch, Part};
+pub use crew::{Shared, Shippers};
 pub use mark::{Mark, Stream};
+pub use notices::{Heard, Listener, Notices, Replay, Tail};
+pub use receipts::{Receipts, State};
 pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
 pub use split::{Message, Splitter};
+pub use status::{Doing, Status};
 pub use target::{
     Arrived, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
 };
