@@ -54,10 +54,10 @@ impl Lines {
             .map(|message| (message, self.reader.times(&text[message.begin..message.end])))
             .collect();
         self.mark = Mark {
-            number: begin.number,
             offset: begin.offset + text.len() as u64,
             records: begin.records + messages.len() as u64,
             last_ns: self.reader.last_ns(),
+            ..begin
         };
         Part {
             stream: Arc::clone(&self.stream),

@@ -200,7 +200,8 @@ impl VictoriaMetrics {
     #[track_caller]
     pub fn export(&self, metric: &str) -> Vec<Value> {
         get(self.server.address, "/internal/force_flush").expect("an answer");
-        let path = format!("/api/v1/export?match[]={}", encode(metric));
+        let selector = format!("{{__name__=\"{metric}\"}}");
+        let path = format!("/api/v1/export?match[]={}", encode(&selector));
         let body = get(self.server.address, &path).expect("an answer");
         body.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }

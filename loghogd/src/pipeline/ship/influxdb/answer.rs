@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::limits::{REASON_CHARS_MAX, RETRY_AFTER_MAX};
 use crate::pipeline::ship::Trouble;
@@ -62,7 +62,12 @@ pub(super) enum Meaning {
 impl Answer {
     /// What it means to somebody who wrote points.
     pub(super) fn meaning(&self, asked: &Asked) -> Meaning {
-        let reason = self.reason();
+        let words = Said::read(&self.body);
+        let reason = cut(match &words {
+            Some(words) => words.text().to_owned(),
+            None => String::from_utf8_lossy(&self.body).into_owned(),
+        }
+        .trim());
         let place = &asked.place;
         let said = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let stop = |what: String, remedy: String| Meaning::Trouble(Trouble::stop(what, remedy));
@@ -82,7 +87,8 @@ impl Answer {
                 ),
                 "write into url where it answers itself".to_owned(),
             ),
-            400 | 422 => self.refused(asked, reason),
+            // Others who say it are none.
+            400 | 422 if words.is_some() => self.refused(asked, reason),
             401 => stop(
                 format!("{place} does not know who we are{said}"),
                 format!("put {} right", asked.login),
@@ -124,16 +130,6 @@ impl Answer {
         Meaning::Refused { reason, dropped }
     }
 
-    /// Why, in the server's words.
-    fn reason(&self) -> String {
-        let said = Said::read(&self.body);
-        let text = match &said {
-            Some(said) => said.text().to_owned(),
-            None => String::from_utf8_lossy(&self.body).into_owned(),
-        };
-        cut(text.trim())
-    }
-
     /// How long the server wants us to wait. A date is passed over: our own pauses are
     /// good enough.
     fn pause(&self) -> Option<Duration> {
@@ -145,9 +141,9 @@ impl Answer {
 /// What the versions say of an error: 1 and 3 `error`, 2 `message`.
 #[derive(Deserialize)]
 struct Said {
-    error: Option<String>,
-    message: Option<String>,
-    #[serde(default)]
+    #[serde(alias = "message")]
+    error: String,
+    #[serde(default, deserialize_with = "lines")]
     data: Vec<Line>,
 }
 
@@ -157,26 +153,22 @@ struct Line {
     error_message: String,
 }
 
+/// What else may stand there differs.
+fn lines<'de, D: Deserializer<'de>>(data: D) -> Result<Vec<Line>, D::Error> {
+    let data = serde_json::Value::deserialize(data)?;
+    Ok(Vec::deserialize(data).unwrap_or_default())
+}
+
 impl Said {
     fn read(body: &[u8]) -> Option<Said> {
-        let said: Result<Said, _> = serde_json::from_slice(body);
-        said.ok().or_else(|| {
-            // What stands in `data` differs.
-            #[derive(Deserialize)]
-            struct Less {
-                error: Option<String>,
-                message: Option<String>,
-            }
-            let less: Less = serde_json::from_slice(body).ok()?;
-            Some(Said { error: less.error, message: less.message, data: Vec::new() })
-        })
+        serde_json::from_slice(body).ok()
     }
 
     fn text(&self) -> &str {
-        if let [line] = self.data.as_slice() {
-            return &line.error_message;
+        match self.data.as_slice() {
+            [line] => &line.error_message,
+            _ => &self.error,
         }
-        self.message.as_deref().or(self.error.as_deref()).unwrap_or_default()
     }
 }
 

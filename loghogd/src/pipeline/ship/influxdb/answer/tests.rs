@@ -60,7 +60,6 @@ fn refused_lines_come_with_the_reason_of_each_version() {
             None,
         ),
         (400, r#"{"error":"parsing failed","data":{"x":1}}"#, "parsing failed", None),
-        (400, "no\nJSON", "no JSON", None),
     ] {
         let expected = Meaning::Refused { reason: reason.to_owned(), dropped };
         assert_eq!(answer(status, body).meaning(&asked()), expected, "{body}");
@@ -94,6 +93,11 @@ fn what_somebody_has_to_put_right_stops_the_target() {
             400,
             r#"{"error":"partial write: max-series-per-database limit exceeded: (30) dropped=4"}"#,
             "InfluxDB at http://h takes no further series: partial write: max-series-per-database limit exceeded: (30) dropped=4; raise max-series-per-database in its configuration, or remove old series",
+        ),
+        (
+            400,
+            "no\nJSON",
+            "InfluxDB at http://h has answered 400: no JSON; write into url where InfluxDB answers, and its version into version",
         ),
         (
             405,
@@ -134,7 +138,8 @@ fn too_much_at_once_can_be_cut() {
 
 #[test]
 fn a_long_reason_is_cut() {
-    let Meaning::Refused { reason, .. } = answer(400, &"x".repeat(5_000)).meaning(&asked()) else {
+    let long = format!("{{\"error\":\"{}\"}}", "x".repeat(5_000));
+    let Meaning::Refused { reason, .. } = answer(400, &long).meaning(&asked()) else {
         panic!("refused");
     };
     assert_eq!(reason.len(), REASON_CHARS_MAX + "...".len());
