@@ -23,6 +23,8 @@ mod split;
 mod status;
 mod target;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, Part};
 pub use crew::{Shared, Shippers};

@@ -157,8 +157,9 @@ impl Run {
     fn follow(&mut self, marks: &HashMap<Stream, Mark>) {
         for (stream, course) in &mut self.courses {
             let Some(mark) = marks.get(stream) else { continue };
-            // What it says of an earlier file is through already.
-            if mark.number == course.state.mark.number {
+            // What it says of an earlier file is through already. One that is ahead was
+            // not noted here: a file before it had been removed by somebody.
+            if mark.number >= course.state.mark.number {
                 course.state.mark = *mark;
             }
         }
@@ -655,5 +656,18 @@ pub(super) fn say_begin(name: &str, kind: &str, rate_bytes: Option<NonZeroU64>) 
     match rate_bytes {
         Some(rate) => info!("shipping to {name} ({kind}), at most {rate} bytes a second"),
         None => info!("shipping to {name} ({kind})"),
+    }
+}
+
+#[cfg(test)]
+impl Run {
+    /// Does what there is to do now, without waiting for more. False when it has ended.
+    pub(super) fn step(&mut self) -> bool {
+        let heard = self.listener.wait(Some(Instant::now()));
+        self.take_note(heard);
+        let goes_on = self.stopped || self.work().is_ok();
+        self.note_progress(false);
+        self.show();
+        goes_on
     }
 }
