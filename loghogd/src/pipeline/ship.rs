@@ -11,6 +11,7 @@ mod batch;
 mod course;
 mod crew;
 mod dead;
+pub mod influxdb;
 pub mod limits;
 mod mark;
 mod notices;
@@ -30,7 +31,7 @@ pub use crew::{Shared, Shippers, try_out};
 pub use mark::{Mark, Stream};
 pub use notices::{Heard, Listener, Notices, Replay, Tail};
 pub use receipts::{Receipts, State};
-pub use record::{Reader as RecordReader, Record};
+pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
 pub use split::{Message, Splitter};
 pub use status::{Doing, Status};
 pub use target::{

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::course::Ground;
+use super::influxdb::InfluxDbTarget;
 use super::notices::{Notices, Replay};
 use super::pace::{Pauses, Throttle};
 use super::receipts::Receipts;
@@ -215,9 +216,13 @@ fn wait_for(worker: &Worker, until: Instant) {
 ///
 /// # Errors
 /// What keeps it from being tried at all.
-pub(super) fn way(target: &Target, _surroundings: &Surroundings) -> Result<Way, Trouble> {
+pub(super) fn way(target: &Target, surroundings: &Surroundings) -> Result<Way, Trouble> {
     match &target.kind {
-        Kind::Kafka(_) | Kind::S3(_) | Kind::InfluxDb(_) => {
+        Kind::InfluxDb(options) => {
+            let target = InfluxDbTarget::new(&target.name, options, surroundings.clone())?;
+            Ok(Way::Records(Box::new(target)))
+        }
+        Kind::Kafka(_) | Kind::S3(_) => {
             Err(Trouble::later("there is no such target in this build yet"))
         }
     }
