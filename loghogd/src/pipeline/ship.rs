@@ -12,6 +12,7 @@ mod course;
 mod crew;
 mod dead;
 pub mod influxdb;
+pub mod kafka;
 pub mod limits;
 mod mark;
 mod notices;

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use super::course::Ground;
 use super::influxdb::InfluxDbTarget;
+use super::kafka::KafkaTarget;
 use super::notices::{Notices, Replay};
 use super::pace::{Pauses, Throttle};
 use super::receipts::Receipts;
@@ -222,7 +223,11 @@ pub(super) fn way(target: &Target, surroundings: &Surroundings) -> Result<Way, T
             let target = InfluxDbTarget::new(&target.name, options, surroundings.clone())?;
             Ok(Way::Records(Box::new(target)))
         }
-        Kind::Kafka(_) | Kind::S3(_) => {
+        Kind::Kafka(options) => {
+            let kafka = KafkaTarget::new(&target.name, options, surroundings.clone())?;
+            Ok(Way::Records(Box::new(kafka)))
+        }
+        Kind::S3(_) => {
             Err(Trouble::later("there is no such target in this build yet"))
         }
     }
