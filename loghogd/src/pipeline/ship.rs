@@ -17,6 +17,7 @@ pub mod limits;
 mod mark;
 mod notices;
 mod pace;
+mod ready;
 mod receipts;
 mod record;
 mod run;

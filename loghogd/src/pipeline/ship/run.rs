@@ -25,11 +25,12 @@ use super::batch::Batch;
 use super::course::{Course, Filled, Ground, Owed};
 use super::dead;
 use super::limits::{
-    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PROGRESS_EVERY, RETRY_MAX, TROUBLE_WINDOW,
+    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, RETRY_MAX, TROUBLE_WINDOW,
 };
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener, Replay};
 use super::pace::{Pauses, Throttle};
+use super::ready::Ready;
 use super::receipts::Receipts;
 use super::status::{Board, Doing, Error, Stopped};
 use super::target::{Limits, Records, Scope, Segments, Surroundings, Trouble};
@@ -64,7 +65,7 @@ pub(super) struct Run {
     pub(super) throttle: Throttle,
     pub(super) courses: BTreeMap<Stream, Course>,
     /// Those that may have something to send.
-    pub(super) ready: VecDeque<Stream>,
+    pub(super) ready: Ready,
     pub(super) pauses: Pauses,
     pub(super) is_connected: bool,
     /// Nothing goes before a reload.
@@ -197,7 +198,6 @@ impl Run {
 
     fn stop_stream(&mut self, stream: &Stream, what: String) {
         error!("{} is not shipped to {} any more: {what}", stream.shown(), self.name);
-        self.ready.retain(|ready| ready != stream);
         if let Some(course) = self.courses.get_mut(stream) {
             course.stopped = Some(what);
         }
@@ -212,18 +212,12 @@ impl Run {
         let mut through: Vec<(Stream, Option<Began>)> = Vec::new();
         let mut looks = BTreeSet::new();
         let mut again = Vec::new();
-        while let Some(stream) = self.ready.pop_front() {
+        let mut left = limits;
+        while left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX {
+            let Some(stream) = self.ready.take() else { break };
             let Some(course) = self.courses.get_mut(&stream) else { continue };
             if course.stopped.is_some() {
                 continue;
-            }
-            let left = Limits {
-                records: limits.records.saturating_sub(batch.records()),
-                bytes: limits.bytes.saturating_sub(batch.bytes()),
-            };
-            if left.records == 0 || left.bytes == 0 {
-                self.ready.push_front(stream);
-                break;
             }
             match course.fill(&self.ground, &mut batch, left) {
                 Ok(Filled::Nothing) => {}
@@ -236,13 +230,18 @@ impl Run {
                     again.push(stream);
                 }
                 Ok(Filled::Part(began)) => {
+                    let part = batch.parts.last();
+                    let (messages, bytes) =
+                        part.map_or((0, 0), |part| (part.messages.len(), part.bytes.len()));
+                    left.records = left.records.saturating_sub(messages);
+                    left.bytes = left.bytes.saturating_sub(bytes);
                     through.push((stream.clone(), began));
                     again.push(stream);
                 }
                 Err(error) => self.cannot_read(&stream, &error)?,
             }
         }
-        self.ready.extend(again);
+        again.iter().for_each(|stream| self.ready.put(stream));
         if !looks.is_empty() {
             self.look(&looks, false);
         }
@@ -297,7 +296,7 @@ impl Run {
 
     /// The next sealed segment of the first stream that has one.
     fn ship_segment(&mut self) -> Result<(), Trouble> {
-        let Some(stream) = self.ready.pop_front() else { return Ok(()) };
+        let Some(stream) = self.ready.take() else { return Ok(()) };
         let Some(course) = self.courses.get(&stream) else { return Ok(()) };
         if course.stopped.is_some() {
             return Ok(());
@@ -307,7 +306,7 @@ impl Run {
         let began = whole.segment.began;
         let bytes = course.owed.front().map_or(0, |owed| owed.bytes);
         let _claim = self.ground.claims.claim(&stream.app, &whole.segment);
-        self.ready.push_front(stream.clone());
+        self.ready.put_back(stream.clone());
         if disk.facts(&stream.app, &whole.segment.to_string()).ok().flatten().is_none() {
             self.look(&BTreeSet::from([stream.app.clone()]), false);
             return Ok(());
@@ -321,7 +320,9 @@ impl Run {
         self.board.arrived(arrived.records.unwrap_or(0), bytes, 1);
         self.finish(&stream, began)?;
         // Others come before the next one of the same stream.
-        self.ready.rotate_left(1);
+        if let Some(stream) = self.ready.take() {
+            self.ready.put(&stream);
+        }
         let pause = self.throttle.pay(bytes, Instant::now());
         self.wait(pause).map_err(|Ended| Trouble::Ended)
     }
@@ -359,7 +360,7 @@ impl Run {
             self.stop_stream(stream, what);
             return Ok(());
         }
-        self.ready.push_back(stream.clone());
+        self.ready.put(stream);
         Err(Trouble::later(format!("{what}; {}", disk::remedy(error))))
     }
 
@@ -375,7 +376,7 @@ impl Run {
         }
         for stream in heard.grown {
             if self.courses.contains_key(&stream) {
-                self.make_ready(&stream);
+                self.ready.put(&stream);
             } else {
                 self.look(&BTreeSet::from([stream.app.clone()]), false);
             }
@@ -384,12 +385,6 @@ impl Run {
             let counted = self.replay(&replay);
             // Whoever has asked may have gone.
             let _ = replay.answer.try_send(counted);
-        }
-    }
-
-    fn make_ready(&mut self, stream: &Stream) {
-        if !self.ready.contains(stream) {
-            self.ready.push_back(stream.clone());
         }
     }
 
@@ -484,7 +479,7 @@ impl Run {
             }
             course.looked(owed);
             if course.stopped.is_none() {
-                self.make_ready(&stream);
+                self.ready.put(&stream);
             }
         }
         Ok(())

@@ -134,7 +134,8 @@ pub(super) fn read(
         }
         if !was_at_end && moved.elapsed() > KAFKA_SILENCE_MAX {
             let heard = consumer.context().take().error;
-            let (code, words) = heard.unwrap_or((RDKafkaErrorCode::OperationTimedOut, "no answer".into()));
+            let (code, words) =
+                heard.unwrap_or((RDKafkaErrorCode::OperationTimedOut, "no answer".into()));
             return Err(place.explain(code, &words));
         }
         if started.elapsed() > KAFKA_PROGRESS_TIME_MAX {
@@ -172,7 +173,7 @@ mod tests {
     #[test]
     fn a_mark_is_found_under_the_key_that_it_was_written_with() {
         let stream = Stream { app: "my-app".into(), live: "web.log".into() };
-        let mark = Mark { number: 3, offset: 4_096, records: 17, last_ns: 5 };
+        let mark = Mark { number: 3, offset: 4_096, records: 17, last_ns: 5, head: 9 };
         let owner = "0123456789abcdef/kafka";
         let value = serde_json::to_vec(&mark).unwrap();
         let mut progress = Progress::default();
