@@ -3,7 +3,7 @@
 //! Invariant: of one target there is one thread; one that has changed ends before it begins anew.
 //! Leaves out: what a thread does (`run`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -181,6 +181,9 @@ impl Shippers {
             ready: Default::default(),
             pauses: Pauses::default(),
             is_connected: false,
+            marks: HashMap::new(),
+            in_trouble: false,
+            look_at: Instant::now(),
             stopped: false,
             said: None,
         };

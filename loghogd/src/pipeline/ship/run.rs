@@ -68,6 +68,12 @@ pub(super) struct Run {
     pub(super) ready: Ready,
     pub(super) pauses: Pauses,
     pub(super) is_connected: bool,
+    /// How far the target said that it is when it was connected to.
+    pub(super) marks: HashMap<Stream, Mark>,
+    /// The own log was told of trouble, and has not heard that it has passed.
+    pub(super) in_trouble: bool,
+    /// When everything is looked at again.
+    pub(super) look_at: Instant,
     /// Nothing goes before a reload.
     pub(super) stopped: bool,
     pub(super) said: Option<(String, Instant)>,
@@ -91,9 +97,7 @@ impl Run {
             let wake_at = self.note_progress(false);
             self.show();
             heard = self.listener.wait(Some(wake_at));
-            if heard.is_empty() && self.look_is_due() {
-                heard.all = true;
-            }
+            heard.all |= Instant::now() >= self.look_at;
         }
         self.note_progress(true);
     }
@@ -103,11 +107,6 @@ impl Run {
         self.courses.clear();
         self.ready.clear();
         self.is_connected = false;
-    }
-
-    fn look_is_due(&mut self) -> bool {
-        // The wait before was for this long only when there was nothing else to note.
-        self.ready.is_empty()
     }
 
     /// Delivers all that is there.
@@ -144,25 +143,14 @@ impl Run {
         match connected {
             Ok(marks) => {
                 self.is_connected = true;
-                self.courses.values_mut().for_each(Course::rewind);
-                if let Some(marks) = marks {
-                    self.follow(&marks);
+                self.marks = marks.unwrap_or_default();
+                for (stream, course) in &mut self.courses {
+                    course.rewind();
+                    course.follow(self.marks.get(stream));
                 }
                 Ok(())
             }
             Err(trouble) => self.meet(trouble),
-        }
-    }
-
-    /// Goes to where the target says that it is.
-    fn follow(&mut self, marks: &HashMap<Stream, Mark>) {
-        for (stream, course) in &mut self.courses {
-            let Some(mark) = marks.get(stream) else { continue };
-            // What it says of an earlier file is through already. One that is ahead was
-            // not noted here: a file before it had been removed by somebody.
-            if mark.number >= course.state.mark.number {
-                course.state.mark = *mark;
-            }
         }
     }
 
@@ -177,6 +165,7 @@ impl Run {
                 self.stats.add(Counter::ShipRetries, 1);
                 self.note_error(&what, Doing::Retrying);
                 self.say(&what, "it is tried again");
+                self.in_trouble = true;
                 let pause = self.pauses.next(chance(), pause);
                 self.wait(pause)
             }
@@ -249,7 +238,7 @@ impl Run {
             self.board.note(|status| status.state = Doing::Shipping);
             let Way::Records(target) = &mut self.way else { return Ok(()) };
             let refused = target.deliver(&batch)?;
-            self.pauses.begin_anew();
+            self.go_on();
             if !refused.is_empty() {
                 self.bury(&batch, &refused)?;
             }
@@ -266,11 +255,16 @@ impl Run {
     }
 
     fn bury(&mut self, batch: &Batch, refused: &[super::Refused]) -> Result<(), Trouble> {
-        let kept =
-            dead::keep(&**self.receipts.disk(), &self.name, batch, refused, Timestamp::now());
-        if let Err(error) = kept {
-            // They would be delivered again, and refused again.
-            return Err(Trouble::later(format!("cannot keep dead letters: {error}")));
+        // What is there already is not delivered again; so this has to be done first.
+        loop {
+            let disk = self.receipts.disk();
+            let kept = dead::keep(&**disk, &self.name, batch, refused, Timestamp::now());
+            let Err(error) = kept else { break };
+            let what = format!("cannot keep dead letters: {error}");
+            self.note_error(&what, Doing::Retrying);
+            self.say(&what, disk::remedy(&error));
+            let pause = self.pauses.next(chance(), None);
+            self.pause(pause).map_err(|Ended| Trouble::Ended)?;
         }
         let number = refused.len() as u64;
         self.stats.add(Counter::ShipDeadLetters, number);
@@ -314,7 +308,7 @@ impl Run {
         self.board.note(|status| status.state = Doing::Shipping);
         let Way::Segments(target) = &mut self.way else { return Ok(()) };
         let arrived = target.deliver(&whole)?;
-        self.pauses.begin_anew();
+        self.go_on();
         self.stats.add(Counter::ShippedRecords, arrived.records.unwrap_or(0));
         self.stats.add(Counter::ShippedBytes, bytes);
         self.board.arrived(arrived.records.unwrap_or(0), bytes, 1);
@@ -370,6 +364,9 @@ impl Run {
             self.is_connected = false;
             self.pauses.begin_anew();
             self.courses.values_mut().for_each(|course| course.stopped = None);
+        }
+        if heard.all {
+            self.look_at = Instant::now() + LOOK_EVERY;
         }
         if heard.all || !heard.folders.is_empty() {
             self.look(&heard.folders, heard.all);
@@ -455,12 +452,16 @@ impl Run {
                 let state = receipts.state(name, &stream);
                 Course::new(stream.clone(), Arc::clone(facility), state)
             });
+            if course.is_new() {
+                course.follow(self.marks.get(&stream));
+            }
             course.facility = Arc::clone(facility);
             // Of what is deleted nothing need be remembered.
-            course.state.done.retain(|began| segments.contains_key(began));
+            course.state.done.retain(|began, _| segments.contains_key(began));
+            course.state.again.retain(|began, _| segments.contains_key(began));
             let mut owed = VecDeque::new();
             for (began, forms) in segments {
-                if course.state.done.contains(&began) {
+                if course.state.done.contains_key(&began) {
                     continue;
                 }
                 let segment = Segment { live: live.clone(), began, format: forms.sealed };
@@ -489,7 +490,7 @@ impl Run {
     fn replay(&mut self, replay: &Replay) -> io::Result<u64> {
         let mut number = 0;
         for (stream, course) in &mut self.courses {
-            let mut begins: Vec<Began> = course.state.done.iter().copied().collect();
+            let mut begins: Vec<Began> = course.state.done.keys().copied().collect();
             begins.extend(course.owed.iter().map(|owed| owed.segment.began));
             begins.sort_unstable();
             let at = |began: Option<&Began>| {
@@ -503,19 +504,23 @@ impl Run {
                     at(Some(began)).is_some_and(|begins| begins < replay.to) && ends > replay.from
                 })
                 .map(|(_, began)| *began)
-                .filter(|began| course.state.done.contains(began))
+                .filter(|began| course.state.done.contains_key(began))
                 .collect();
             if again.is_empty() {
                 continue;
             }
             let mut state = course.state.clone();
-            again.iter().for_each(|began| _ = state.done.remove(began));
+            for began in &again {
+                // Points at a database replace those that they were: with the same times.
+                let from_ns = state.done.remove(began);
+                state.again.extend(from_ns.map(|from_ns| (*began, from_ns)));
+            }
             if state.mark.offset > 0 {
                 state.aside = Some(state.mark);
             }
-            // Times are made anew as well, from the same beginning as the first time as
-            // far as that is known: they are unique within what is sent again.
-            state.mark = Mark { number: state.mark.number + 1, ..Mark::default() };
+            let before = state.mark;
+            state.mark =
+                Mark { number: before.number + 1, last_ns: before.last_ns, ..Mark::default() };
             self.receipts.put(&self.name, stream, state.clone())?;
             course.took(state, Instant::now());
             course.rewind();
@@ -528,7 +533,7 @@ impl Run {
     /// Publishes how far files are that are not through; returns when to look again.
     fn note_progress(&mut self, at_end: bool) -> Instant {
         let now = Instant::now();
-        let mut wake_at = now + LOOK_EVERY;
+        let mut wake_at = self.look_at;
         for (stream, course) in &mut self.courses {
             if course.state.mark == course.published {
                 continue;
@@ -609,6 +614,27 @@ impl Run {
             warn!("shipping to {}: {what}; {further}", self.name);
             self.said = Some((what.to_owned(), now));
         }
+    }
+
+    /// Something has arrived.
+    fn go_on(&mut self) {
+        self.pauses.begin_anew();
+        if std::mem::take(&mut self.in_trouble) {
+            info!("shipping to {} goes on", self.name);
+        }
+    }
+
+    /// Waits, but not when it is time to end; what is heard is heard later.
+    fn pause(&self, pause: Duration) -> Result<(), Ended> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if self.surroundings.has_ended() {
+                return Err(Ended);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            std::thread::sleep(left.min(END_LOOK));
+        }
+        Ok(())
     }
 
     /// Waits, but not when it is time to end, or when somebody wants it to go on.
