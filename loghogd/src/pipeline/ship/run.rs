@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
+use std::iter;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ use super::status::{Board, Doing, Error, Stopped};
 use super::target::{Limits, Records, Scope, Segments, Surroundings, Trouble};
 use crate::config::checked::Format;
 use crate::config::facility::Table;
-use crate::disk;
+use crate::disk::{self, Disk};
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::name::{Began, Name, Segment};
 use crate::stats::{Counter, Stats};
@@ -421,7 +422,7 @@ impl Run {
             sealed: Option<Format>,
         }
         let mut found: BTreeMap<Box<str>, BTreeMap<Began, Forms>> = BTreeMap::new();
-        for name in self.ground.disk.names(app)? {
+        for name in self.listed(app)? {
             match Name::read(&name) {
                 Name::Live { stem, gzip: false } => {
                     found.entry(format!("{stem}.log").into()).or_default();
@@ -468,8 +469,11 @@ impl Run {
                 let known = course.owed.iter().find(|owed| owed.segment == segment);
                 let bytes = match known {
                     Some(known) => known.bytes,
-                    None => match self.ground.disk.facts(app, &segment.to_string()) {
-                        Ok(Some(facts)) => facts.bytes,
+                    None => match owed_now(&*self.ground.disk, app, segment.clone()) {
+                        Ok(Some(now)) => {
+                            owed.push_back(now);
+                            continue;
+                        }
                         Ok(None) => continue,
                         // A folder, a link: not ours, whatever it is called.
                         Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
@@ -484,6 +488,14 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// The names in a folder. While a segment is being sealed, one listing may show
+    /// neither of its forms: whether names are shown that come or go meanwhile is up to
+    /// the file system. Two listings cannot both miss it.
+    fn listed(&self, app: &str) -> io::Result<BTreeSet<String>> {
+        let first = self.ground.disk.names(app)?;
+        Ok(first.into_iter().chain(self.ground.disk.names(app)?).collect())
     }
 
     /// Forgets the receipts of what is to be sent again.
@@ -656,6 +668,18 @@ impl Run {
             }
         }
     }
+}
+
+/// A segment in the form in which it is there: it may have been sealed since the folder
+/// was looked at. None when it has been deleted.
+fn owed_now(disk: &dyn Disk, app: &str, mut segment: Segment) -> io::Result<Option<Owed>> {
+    for format in iter::once(segment.format).chain(Format::ALL.map(Some)) {
+        segment.format = format;
+        if let Some(facts) = disk.facts(app, &segment.to_string())? {
+            return Ok(Some(Owed { segment, bytes: facts.bytes }));
+        }
+    }
+    Ok(None)
 }
 
 fn now_shown() -> String {
