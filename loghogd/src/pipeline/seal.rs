@@ -33,6 +33,7 @@ mod zstd;
 
 pub use bytes::ReadAt;
 pub use compress::{CompressError, Compressor, Plain, Summary};
+pub(in crate::pipeline) use decode::{Decoder, Flaw};
 pub use gzip::Press as MemberPress;
 pub use members::{Whole, member, whole_members};
 pub use pace::Pace;

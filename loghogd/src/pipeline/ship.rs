@@ -9,6 +9,7 @@
 
 mod batch;
 mod mark;
+mod plain;
 mod record;
 mod split;
 mod target;
@@ -16,6 +17,7 @@ mod template;
 
 pub use batch::{Batch, Part};
 pub use mark::{Mark, Stream};
+pub use plain::Plain;
 pub use record::{Reader as RecordReader, Record};
 pub use split::{Message, Splitter};
 pub use target::{

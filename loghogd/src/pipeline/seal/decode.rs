@@ -18,7 +18,7 @@ use crate::config::checked::Format;
 
 /// Why bytes cannot be decoded.
 #[derive(Debug)]
-pub(super) enum Flaw {
+pub(in crate::pipeline) enum Flaw {
     /// They are not what they should be.
     Damaged,
     /// They need more memory than there may be.
@@ -28,7 +28,7 @@ pub(super) enum Flaw {
 }
 
 /// A decoder for one stream, member or frame; for xz, for all in the file.
-pub(super) enum Decoder {
+pub(in crate::pipeline) enum Decoder {
     Xz(Unxz),
     Gzip(Gunzip),
     Bzip2(Bunzip),
@@ -36,11 +36,11 @@ pub(super) enum Decoder {
 }
 
 /// What a step of an encoder or a decoder has done.
-pub(super) struct Step {
+pub(in crate::pipeline) struct Step {
     /// Bytes that were taken.
-    pub(super) taken: usize,
+    pub(in crate::pipeline) taken: usize,
     /// What was made or read has come to its end.
-    pub(super) ended: bool,
+    pub(in crate::pipeline) ended: bool,
 }
 
 impl Step {
@@ -52,7 +52,7 @@ impl Step {
 }
 
 impl Decoder {
-    pub(super) fn new(format: Format) -> Result<Decoder, Flaw> {
+    pub(in crate::pipeline) fn new(format: Format) -> Result<Decoder, Flaw> {
         Ok(match format {
             Format::Xz => Decoder::Xz(
                 Unxz::new_stream_decoder(FOREIGN_DECODER_BYTES_MAX as u64, CONCATENATED)
@@ -71,7 +71,7 @@ impl Decoder {
 
     /// Decodes into the room that `plain` has. `is_all` when nothing comes
     /// behind `sealed`.
-    pub(super) fn step(
+    pub(in crate::pipeline) fn step(
         &mut self,
         sealed: &[u8],
         plain: &mut Vec<u8>,
