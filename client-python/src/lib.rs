@@ -159,20 +159,23 @@ impl Client {
             return Ok(false);
         };
         let Ok(created) = created.extract::<f64>() else { return Ok(false) };
-        let name: Text<'_> = name.extract()?;
         let Some(fields) = fields else {
             let msecs = known(intern!(py, "msecs"))?.and_then(|msecs| msecs.extract().ok());
             let Some(msecs) = msecs else { return Ok(false) };
-            self.send_v1(&name, created, msecs, &template.write(&plain)?)?;
+            let body = template.write(&plain)?;
+            self.send_v1(&name.extract()?, created, msecs, &body)?;
             return Ok(true);
         };
-        let thread = known(intern!(py, "threadName"))?.filter(|name| !name.is_none());
-        let thread = thread.map(|name| name.extract::<Text<'_>>()).transpose()?;
+        let body = template.write(&plain)?;
+        let name: Text<'_> = name.extract()?;
+        let thread = match known(intern!(py, "threadName"))? {
+            Some(name) if name.is_truthy()? => Some(name.extract::<Text<'_>>()?),
+            _ => None,
+        };
         let thread = thread.as_ref().map(Text::read).transpose()?;
         let level = known(intern!(py, "levelno"))?;
         let process = known(intern!(py, "process"))?;
-        let body = template.write(&plain)?;
-        let asked = match (plain.has_extra, has_own) {
+        let asked = match (template.has_extra(&plain)?, has_own) {
             (true, _) => Some(intern!(py, "of")),
             (false, true) => Some(intern!(py, "without_extra")),
             (false, false) => None,

@@ -12,14 +12,19 @@ use crate::text::Text;
 /// A formatter's format, taken apart: `%(levelname)s - %(message)s`.
 #[pyclass(frozen, module = "loghog._loghog")]
 pub(crate) struct Template {
-    /// The `logging.PercentStyle`, and the format that it had.
+    /// What the formatter had: its attributes, and of these its
+    /// `logging.PercentStyle`, with this format.
+    formatter: Py<PyDict>,
+    formatter_len: usize,
     style: Py<PyAny>,
     format: Py<PyString>,
     pieces: Vec<Piece>,
     /// `logging.LogRecord`: others may have a `getMessage` of their own.
     record_type: Py<PyType>,
-    /// How many attributes a record has that nobody has added any to.
+    /// How many attributes a record has that nobody has added any to, and the
+    /// name of the one that it gets last.
     attributes: usize,
+    last_attribute: Py<PyAny>,
 }
 
 enum Piece {
@@ -32,8 +37,6 @@ enum Piece {
 /// A record that a template fits, not formatted yet.
 pub(crate) struct Plain<'py> {
     pub(crate) attributes: Bound<'py, PyDict>,
-    /// Whether somebody has added to it, by `extra` or otherwise.
-    pub(crate) has_extra: bool,
     message: Bound<'py, PyString>,
     arguments: Bound<'py, PyAny>,
 }
@@ -43,19 +46,26 @@ impl Template {
     /// `None` for a format that does more than put texts together.
     #[staticmethod]
     fn of(
-        style: &Bound<'_, PyAny>,
+        formatter: &Bound<'_, PyAny>,
         record_type: &Bound<'_, PyType>,
         attributes: usize,
+        last_attribute: Py<PyAny>,
     ) -> PyResult<Option<Template>> {
-        let format = style.getattr(intern!(style.py(), "_fmt"))?;
+        let py = formatter.py();
+        let style = formatter.getattr(intern!(py, "_style"))?;
+        let formatter = formatter.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
+        let format = style.getattr(intern!(py, "_fmt"))?;
         let Ok(format) = format.cast_into_exact::<PyString>() else { return Ok(None) };
         let Ok(text) = format.extract::<String>() else { return Ok(None) };
-        Ok(pieces(format.py(), &text).map(|pieces| Template {
-            style: style.clone().unbind(),
+        Ok(pieces(py, &text).map(|pieces| Template {
+            formatter_len: formatter.len(),
+            formatter: formatter.unbind(),
+            style: style.unbind(),
             format: format.unbind(),
             pieces,
             record_type: record_type.clone().unbind(),
             attributes,
+            last_attribute,
         }))
     }
 }
@@ -64,8 +74,7 @@ impl Template {
     /// `None` when only the formatter itself knows what becomes of the record.
     pub(crate) fn fit<'py>(&self, record: &Bound<'py, PyAny>) -> PyResult<Option<Plain<'py>>> {
         let py = record.py();
-        let format = self.style.bind(py).getattr(intern!(py, "_fmt"))?;
-        if !record.get_type().is(&self.record_type) || !format.is(&self.format) {
+        if !record.get_type().is(&self.record_type) || !self.is_as_it_was(py)? {
             return Ok(None);
         }
         let attributes = record.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
@@ -83,13 +92,16 @@ impl Template {
         }
         let Some(message) = text(&attributes, intern!(py, "msg"))? else { return Ok(None) };
         let Some(arguments) = attributes.get_item(intern!(py, "args"))? else { return Ok(None) };
-        // What formatters leave in a record.
-        let mut count = attributes.len();
-        for name in [intern!(py, "message"), intern!(py, "asctime")] {
-            count -= usize::from(attributes.contains(name)?);
-        }
-        let has_extra = count != self.attributes;
-        Ok(Some(Plain { attributes, has_extra, message, arguments }))
+        Ok(Some(Plain { attributes, message, arguments }))
+    }
+
+    /// Whether the formatter still does what it did when it was taken apart.
+    fn is_as_it_was(&self, py: Python<'_>) -> PyResult<bool> {
+        let formatter = self.formatter.bind(py);
+        let style = formatter.get_item(intern!(py, "_style"))?;
+        Ok(formatter.len() == self.formatter_len
+            && style.is_some_and(|style| style.is(&self.style))
+            && self.style.bind(py).getattr(intern!(py, "_fmt"))?.is(&self.format))
     }
 
     /// The text; raises what the formatter would. As the formatter does, it
@@ -100,21 +112,65 @@ impl Template {
             true => plain.message.as_any().rem(&plain.arguments)?,
             false => plain.message.clone().into_any(),
         };
-        plain.attributes.set_item(intern!(py, "message"), &message)?;
-        let message: Text<'_> = message.extract()?;
-        let message = message.read()?;
-        let mut out = String::with_capacity(message.len() + 32);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => out.push_str(text),
-                Piece::Message => out.push_str(&message),
-                Piece::Attribute(name) => {
-                    let value = plain.attributes.as_any().get_item(name.bind(py))?;
-                    out.push_str(&value.extract::<Text<'_>>()?.read()?);
-                }
+        plain.attributes.set_item(intern!(py, "message"), message)?;
+        match self.put_together(&plain.attributes)? {
+            Some(text) => Ok(text),
+            // What an argument has made of the message or the record may be
+            // anything, and half of a pair may stand in each of two texts.
+            None => {
+                let text = self.format.bind(py).as_any().rem(&plain.attributes)?;
+                Ok(text.extract::<Text<'_>>()?.read()?.into_owned())
             }
         }
-        Ok(out)
+    }
+
+    /// `None` when they are not all plain texts.
+    fn put_together(&self, attributes: &Bound<'_, PyDict>) -> PyResult<Option<String>> {
+        let py = attributes.py();
+        let mut out = String::with_capacity(128);
+        for piece in &self.pieces {
+            let name = match piece {
+                Piece::Literal(text) => {
+                    out.push_str(text);
+                    continue;
+                }
+                Piece::Message => intern!(py, "message"),
+                Piece::Attribute(name) => name.bind(py),
+            };
+            let Some(value) = text(attributes, name)? else { return Ok(None) };
+            match value.extract::<Text<'_>>()?.as_utf8() {
+                Some(text) => out.push_str(&text),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(out))
+    }
+
+    /// Whether somebody has added to a record, by `extra` or otherwise; also in
+    /// doubt.
+    pub(crate) fn has_extra(&self, plain: &Plain<'_>) -> PyResult<bool> {
+        let (py, attributes) = (plain.attributes.py(), &plain.attributes);
+        let (message, asctime) = (intern!(py, "message"), intern!(py, "asctime"));
+        // What formatters leave in a record.
+        let mut count = attributes.len();
+        for name in [message, asctime] {
+            count -= usize::from(attributes.contains(name)?);
+        }
+        if count != self.attributes {
+            return Ok(true);
+        }
+        // As many, but one may have gone and another one have come. A dict has
+        // its keys in the order in which they came.
+        for name in attributes.call_method0(intern!(py, "__reversed__"))?.try_iter()? {
+            let name = name?;
+            if name.is(&self.last_attribute) {
+                return Ok(false);
+            }
+            if !name.is(message) && !name.is(asctime) {
+                break;
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -29,9 +29,14 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Text<'py> {
 }
 
 impl Text<'_> {
+    /// None when there are surrogates in it.
+    pub(crate) fn as_utf8(&self) -> Option<Cow<'_, str>> {
+        self.utf8.as_ref().map(|utf8| String::from_utf8_lossy(utf8.as_bytes()))
+    }
+
     pub(crate) fn read(&self) -> PyResult<Cow<'_, str>> {
-        match &self.utf8 {
-            Some(utf8) => Ok(String::from_utf8_lossy(utf8.as_bytes())),
+        match self.as_utf8() {
+            Some(utf8) => Ok(utf8),
             None => self.mended().map(Cow::Owned),
         }
     }

@@ -73,8 +73,12 @@ def anything(chance):
         record.exc_text = "an older traceback"
     if chance.random() < 0.1:
         record.stack_info = "Stack (most recent call last):"
-    if chance.random() < 0.1:
-        record.threadName = None
+    if chance.random() < 0.2:
+        record.threadName = chance.choice([None, 0, ""])
+    if chance.random() < 0.2:
+        # As many attributes as before, and another one among them.
+        del record.lineno
+        record.host = "ada"
     return record
 
 
@@ -140,7 +144,25 @@ def test_the_formatter_of_the_moment_counts(server, logger_for):
     logger.info("3")
     handler.setFormatter(logging.Formatter("c %(message)s"))
     logger.info("4")
-    assert bodies(server.wait_for(4)) == ["1", "a 2", "b 3", "c 4"]
+    handler.formatter._style = logging.StrFormatStyle("d {message}")
+    logger.info("5")
+    handler.formatter.format = lambda record: "e"
+    logger.info("6")
+    handler.setFormatter(None)
+    logger.info("7")
+    handler.format = lambda record: "f"
+    logger.info("8")
+    expected = ["1", "a 2", "b 3", "c 4", "d 5", "e", "7", "f"]
+    assert bodies(server.wait_for(8)) == expected
+
+
+def test_a_filter_put_into_one_handler_is_asked(server, logger_for):
+    logger = logger_for(server)
+    logger.info("1")
+    logger.handlers[0].filter = lambda record: record.getMessage() != "2"
+    for text in ("2", "3"):
+        logger.info(text)
+    assert bodies(server.wait_for(2)) == ["1", "3"]
 
 
 def test_a_record_is_left_as_a_formatter_leaves_it(server, logger_for):

@@ -154,7 +154,8 @@ pub const SPOOL_FILE_BYTES: u64 = 4 << 20;
 pub const SPOOL_READ_BYTES: usize = PIECE_BYTES + (64 << 10);
 
 /// Full files of the spool that may wait for their sync; past it they are
-/// synced at once. Each holds a descriptor.
+/// synced at once, or, where the disk refuses, the oldest is left to the kernel.
+/// Each holds a descriptor.
 pub const SPOOL_RETIRED_FILES_MAX: usize = 64;
 
 /// The spool is synced this often while something comes: what a power failure

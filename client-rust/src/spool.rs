@@ -121,8 +121,8 @@ pub(crate) struct Spool {
     files: VecDeque<Segment>,
     /// The open end of the last file; none: the next record makes a new file.
     tail: Option<File>,
-    /// Files that are full, but not synced.
-    retired: Vec<File>,
+    /// Files that are full, but not synced, each with its first number.
+    retired: VecDeque<(u64, File)>,
     reader: Option<Reader>,
     bytes: u64,
     acknowledged: u64,
@@ -265,9 +265,9 @@ impl Spool {
         if self.is_dirty {
             let failed = |source| SpoolError::Write { path: self.folder.path.clone(), source };
             // One that refuses stays, and those behind it: they are tried again.
-            while let Some(file) = self.retired.first() {
+            while let Some((_, file)) = self.retired.front() {
                 file.sync_data().map_err(failed)?;
-                self.retired.remove(0);
+                self.retired.pop_front();
             }
             if let Some(tail) = &self.tail {
                 tail.sync_data().map_err(failed)?;
@@ -338,27 +338,35 @@ impl Spool {
             self.bytes += bytes.len() as u64;
             return Ok(());
         };
-        let path = self.folder.file(file.first);
-        let whole = file.bytes;
+        let (first, whole) = (file.first, file.bytes);
+        let path = self.folder.file(first);
         if tail.set_len(whole).is_err() || io::Seek::seek(tail, io::SeekFrom::Start(whole)).is_err()
         {
             self.tail = None;
+            if whole == 0 {
+                // The next try makes it again, under the same name.
+                self.folder.delete(first);
+                self.files.pop_back();
+            }
         }
         Err(SpoolError::Write { path, source })
     }
 
     fn retire(&mut self) {
         let Some(tail) = self.tail.take() else { return };
-        self.retired.push(tail);
-        if self.retired.len() > SPOOL_RETIRED_FILES_MAX {
-            // An error comes again with the next sync.
-            let _ = self.sync();
+        let first = self.files.back().map_or(0, |file| file.first);
+        self.retired.push_back((first, tail));
+        // An error comes again with the next sync. A disk that never syncs must
+        // not take all descriptors of the program: the kernel goes on trying.
+        if self.retired.len() > SPOOL_RETIRED_FILES_MAX && self.sync().is_err() {
+            self.retired.pop_front();
         }
     }
 
     fn forget(&mut self, file: Segment) {
         self.folder.delete(file.first);
         self.files.pop_front();
+        self.retired.retain(|(first, _)| *first != file.first);
         self.bytes = self.bytes.saturating_sub(file.bytes);
     }
 

@@ -44,6 +44,13 @@ pub struct Stats {
     pub failovers: u64,
 }
 
+impl Stats {
+    /// Messages lost, whoever's they were.
+    pub(crate) fn lost(&self) -> u64 {
+        self.dropped.total() + self.damaged
+    }
+}
+
 /// Messages lost, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

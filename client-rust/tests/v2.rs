@@ -61,6 +61,48 @@ fn flush_waits_for_the_acknowledgement_not_for_the_kernel() {
 }
 
 #[test]
+fn what_a_server_has_taken_is_kept_until_it_is_durable_and_sent_again_when_it_was_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    for spools in [false, true] {
+        let server = Fake::with(Manners { holds_acks: true, ..Manners::default() });
+        let client = match spools {
+            false => client(&server),
+            true => for_server(&server).spool(dir.path()).build_client().unwrap(),
+        };
+        say_numbers(&client, 0, 10);
+        server.wait_for(10);
+        let id = server.read(|state| state.ids[0]);
+        server.change(|manners| (manners.unsynced, manners.holds_acks) = (Some(id), false));
+        server.cut_all();
+        // The next session goes on behind what was taken.
+        say(&client, "10");
+        server.wait_for(11);
+        assert!(!client.flush(Duration::from_millis(100)));
+        let stats = balanced(&client);
+        assert_eq!((stats.queued, stats.acknowledged, stats.resent), (11, 0, 0));
+        server.lose_power();
+        assert!(client.flush(PATIENCE), "{:?}", client.take_failures());
+        assert_eq!(server.read(State::bodies), numbers(11));
+        assert_eq!(balanced(&client).acknowledged, 11);
+    }
+}
+
+#[test]
+fn a_server_that_acknowledges_what_was_not_sent_is_not_believed() {
+    let server = Fake::with(Manners { boasts: 1, ..Manners::default() });
+    let client = client(&server);
+    say(&client, "one");
+    eventually("it is told", || client.last_failure().is_some());
+    let failure = client.last_failure().unwrap();
+    assert!(failure.contains("the server acknowledged 2"), "{failure}");
+    server.change(|manners| manners.boasts = 0);
+    say(&client, "two");
+    assert!(client.flush(Duration::ZERO) || client.flush(PATIENCE));
+    assert_eq!(server.read(State::bodies), ["one", "two"]);
+    assert_eq!(balanced(&client).acknowledged, 2);
+}
+
+#[test]
 fn a_record_arrives_with_level_thread_process_and_fields() {
     let server = Fake::start();
     let logger = for_server(&server).build().unwrap();
@@ -417,6 +459,38 @@ fn spools_that_others_left_are_emptied_under_their_own_ids_and_removed() {
     eventually("nothing is left to adopt", || !client.is_adopting());
     assert_eq!(folders(dir.path()), 1, "the others' folders are gone");
     assert_eq!(client.stats().acknowledged, 30);
+}
+
+#[test]
+fn a_spool_that_another_left_stays_until_all_of_it_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let address = nobody.address;
+    let with = || builder("app").address(address.to_string()).spool(dir.path());
+    let clients: Vec<_> = (0..2).map(|_| with().build_client().unwrap()).collect();
+    eventually("each has a folder", || folders(dir.path()) == 2);
+    clients.iter().for_each(|client| say_numbers(client, 0, 10));
+    clients.iter().for_each(|client| assert!(client.close(Duration::from_secs(5))));
+    drop(clients);
+    let entries = std::fs::read_dir(dir.path().join("app")).unwrap();
+    // The next program goes on with the first one, and only empties the other.
+    let other = entries.map(|entry| entry.unwrap().path()).max().unwrap();
+    let name = other.file_name().unwrap().to_str().unwrap();
+    let id = ClientId(u128::from_str_radix(name, 16).unwrap().to_be_bytes());
+    drop(nobody);
+    let server = Fake::at(address, Manners { unsynced: Some(id), ..Manners::default() });
+    let client = with().build_client().unwrap();
+    server.wait_for(20);
+    assert_eq!(server.read(|state| state.kept[&id].len()), 10);
+    client.close(Duration::ZERO);
+    eventually("nobody is at work", || !client.is_adopting());
+    drop(client);
+    assert!(other.exists(), "nobody said that it was safe");
+    server.lose_power();
+    let client = with().build_client().unwrap();
+    server.wait_for(20);
+    assert_eq!(server.read(|state| state.kept[&id].len()), 10);
+    client.close(PATIENCE);
 }
 
 #[test]

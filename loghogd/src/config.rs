@@ -65,6 +65,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Problem>> 
     match (load_facilities(&config.main.facilities_config), problems.into_vec()) {
         (Ok(table), problems) if problems.is_empty() => {
             out_of_reach(&table, &config)?;
+            unknown_targets(&table, &config)?;
             let mut warnings = warnings.into_vec();
             warnings.extend_from_slice(table.warnings());
             Ok(Loaded { config, table, warnings, raw })
@@ -90,7 +91,7 @@ pub fn load_facilities(path: &Path) -> Result<Table, Vec<Problem>> {
 }
 
 /// Looks whether what facilities require of senders can be had at the
-/// addresses of `config`, and whether the targets that they ship to are there.
+/// addresses of `config`.
 ///
 /// # Errors
 /// Where it cannot.
@@ -107,6 +108,12 @@ pub fn out_of_reach(table: &Table, config: &Config) -> Result<(), Vec<Problem>> 
             problems.add(line, Kind::OutOfReach, message, remedy);
         }
     }
+    if problems.is_empty() { Ok(()) } else { Err(problems.into_vec()) }
+}
+
+/// Looks whether the targets that facilities ship to are there.
+fn unknown_targets(table: &Table, config: &Config) -> Result<(), Vec<Problem>> {
+    let mut problems = Problems::of(table.file());
     let names = || config.ship.iter().map(|target| &*target.name);
     let mut told = std::collections::BTreeSet::new();
     for facility in table.iter() {

@@ -6,7 +6,7 @@
 mod process;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,19 +25,21 @@ use crate::complaints::Complaints;
 use crate::config::checked::Config;
 use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
+use crate::control;
 use crate::disk::{Disk, LogDir};
 use crate::limits::{
-    COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, STOP_TIME_MAX,
-    UNSYNCED_TIME_MAX,
+    COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, SHIP_CHANGE_TIME_MAX,
+    SHIP_STOP_TIME_MAX, STOP_TIME_MAX, UNSYNCED_TIME_MAX,
 };
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
 use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::{self, Bell};
-use crate::pipeline::persist::journal::Journal;
+use crate::pipeline::persist::journal::{self, Journal};
 use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
 use crate::pipeline::seal::{Compressor, Pace, Sealer};
+use crate::pipeline::ship::{self, Receipts, Shippers};
 use crate::pipeline::trim::Trimmer;
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
@@ -120,9 +122,28 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         claims: Claims::new(),
         stats: Arc::clone(&stats),
     };
-    let trimmer = Trimmer::new(config.main.min_free, clock.zone().clone(), Arc::clone(&stats));
+    let receipts = open_receipts(&config.main.logdir)?;
+    let trimmer = Trimmer::new(
+        config.main.min_free,
+        clock.zone().clone(),
+        Arc::clone(&stats),
+        receipts.clone(),
+    );
+    let claims = sealer.claims.clone();
     let cold = cold::start(sealer, trimmer, clock.clone()).context(NO_THREAD)?;
     let bell = Arc::clone(&cold.bell);
+    let mut shippers = Shippers::new(ship::Shared {
+        disk: Arc::clone(&disk),
+        receipts,
+        table: Arc::clone(&table),
+        claims,
+        bell: Arc::clone(&bell),
+        stats: Arc::clone(&stats),
+        zone: clock.zone().clone(),
+        runtime: runtime.handle().clone(),
+    });
+    shippers.ship_to(&config.ship, SHIP_CHANGE_TIME_MAX);
+    let shippers = Arc::new(Mutex::new(shippers));
     let (handover, mut writing) = writer::start(
         disk,
         settings,
@@ -154,12 +175,19 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     let road = Road::new(shared, lanes());
     runtime.block_on(async {
         listen(&road, sockets)?;
+        control::listen(&config.main.rundir, &shippers)?;
         info!("ready");
         if args.daemon_child {
             process::say_ready()?;
         }
-        let running =
-            Running { config: &config, args, own_log: &own_log, road: &road, bell: &bell };
+        let running = Running {
+            config: &config,
+            args,
+            own_log: &own_log,
+            road: &road,
+            bell: &bell,
+            shippers: &shippers,
+        };
         let reload = |table| {
             handover.reload(table);
             let _ = reloaded.send(());
@@ -176,8 +204,15 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     let _ = stop.send(Some(stopped + DRAIN_TIME_MAX));
     drop((road, handover));
     bell.end();
+    let ending = {
+        let shippers = Arc::clone(&shippers);
+        let until = std::time::Instant::now() + SHIP_STOP_TIME_MAX;
+        std::thread::spawn(move || locked(&shippers).stop(until))
+    };
     let outcome = wait_for_disk(writing, stopped, &floodgate);
     cold.wait(std::time::Instant::now() + COLD_STOP_TIME_MAX);
+    // A panic there has been said.
+    let _ = ending.join();
     runtime.shutdown_background();
     complaints.sum_up_all();
     info!("stats {stats}");
@@ -187,6 +222,19 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     }
     drop(pidfile);
     Ok(outcome)
+}
+
+/// The states of targets, in a folder of their own below the log folder.
+fn open_receipts(logdir: &Path) -> Result<Receipts> {
+    let path = logdir.join(journal::FOLDER).join("ship");
+    let opened = std::fs::create_dir_all(&path)
+        .and_then(|()| LogDir::open(&path))
+        .and_then(|disk| Receipts::open(Arc::new(disk)));
+    opened.with_context(|| format!("cannot read what was shipped, in {}", path.display()))
+}
+
+fn locked(shippers: &Mutex<Shippers>) -> MutexGuard<'_, Shippers> {
+    shippers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until everything is written, but no longer than a stop may take.
@@ -229,6 +277,7 @@ struct Running<'a> {
     own_log: &'a OwnLog,
     road: &'a Arc<Road>,
     bell: &'a Bell,
+    shippers: &'a Mutex<Shippers>,
 }
 
 impl Running<'_> {
@@ -252,6 +301,9 @@ impl Running<'_> {
                 _ = signals.user_1.recv() => {
                     self.road.ask_for_drops();
                     info!("stats {}", self.road.shared().stats);
+                    for status in locked(self.shippers).statuses() {
+                        info!("ship {status}");
+                    }
                 }
                 _ = signals.terminate.recv() => return info!("SIGTERM: stopping"),
                 _ = signals.interrupt.recv() => return info!("SIGINT: stopping"),
@@ -282,6 +334,7 @@ impl Running<'_> {
                 self.own_log.set_level(loaded.config.log.level);
                 let facilities = loaded.table.len();
                 self.road.shared().table.store(Arc::new(loaded.table));
+                locked(self.shippers).ship_to(&loaded.config.ship, SHIP_CHANGE_TIME_MAX);
                 info!("reloaded the configuration: {facilities} facilities");
             }
             Err(problems) => {
@@ -311,6 +364,7 @@ impl Running<'_> {
 fn needs_restart(new: &Config, running: &Config) -> bool {
     let mut reloaded = running.clone();
     reloaded.log.level = new.log.level;
+    reloaded.ship.clone_from(&new.ship);
     reloaded.main.facilities_config.clone_from(&new.main.facilities_config);
     *new != reloaded
 }

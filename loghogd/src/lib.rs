@@ -9,6 +9,7 @@ pub mod clock;
 pub mod complaints;
 pub mod config;
 pub mod connections;
+pub mod control;
 pub mod daemon;
 pub mod disk;
 pub mod limits;

@@ -123,6 +123,19 @@ pub const STOP_TIME_MAX: Duration = Duration::from_millis(1800);
 /// How long a stop waits, when all is written, for those who seal and trim.
 pub const COLD_STOP_TIME_MAX: Duration = Duration::from_millis(100);
 
+/// How long a stop waits for what is on its way to targets. What has not arrived then
+/// is delivered after the next start.
+pub const SHIP_STOP_TIME_MAX: Duration = Duration::from_millis(1500);
+
+/// How long a reload waits for a target whose section has changed.
+pub const SHIP_CHANGE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Longest question to the running daemon, in bytes. A longer one is not answered.
+pub const QUESTION_BYTES_MAX: u64 = 4 << 10;
+
+/// How long whoever asks the running daemon may take to ask.
+pub const QUESTION_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// How long a connection that has proven itself must have been silent before
 /// it has to make room for a new one.
 pub const SILENCE_MIN: Duration = Duration::from_secs(600);

@@ -148,6 +148,16 @@ counters! {
     /// Times that a folder could not be read or synced, or a segment not be
     /// deleted.
     TrimFailures = "trim_failures",
+    /// Messages that have arrived at targets, each counted for each target.
+    ShippedRecords = "shipped_records",
+    /// Bytes of log files that have arrived at targets.
+    ShippedBytes = "shipped_bytes",
+    /// Segments that are through at a target.
+    ShippedSegments = "shipped_segments",
+    /// Attempts to deliver that met trouble and are repeated.
+    ShipRetries = "ship_retries",
+    /// Records that a target will never take; they are kept beside its state.
+    ShipDeadLetters = "ship_dead_letters",
     /// Messages given up at the end because their file could not be written.
     LinesLost = "lines_lost",
 }

@@ -494,6 +494,20 @@ impl World {
                 (has_ended && !has_left_something).then_some(())
             });
         }
+        for program in &mut self.programs {
+            let what = format!("the spool of {} is empty", program.plan.name);
+            wait_until(2 * PATIENCE, &what, || {
+                if !program.has_ended() {
+                    return None;
+                }
+                let is_empty = !program.has_spooled_messages();
+                if !is_empty {
+                    program.start();
+                    program.ask_to_finish();
+                }
+                is_empty.then_some(())
+            });
+        }
     }
 }
 

@@ -12,7 +12,10 @@ VERSION: Final[str]
 class Template:
     @staticmethod
     def of(
-        style: logging.PercentStyle, record_type: type[logging.LogRecord], attributes: int
+        formatter: logging.Formatter,
+        record_type: type[logging.LogRecord],
+        attributes: int,
+        last_attribute: str,
     ) -> Optional[Template]: ...
 
 @final

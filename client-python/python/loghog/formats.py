@@ -16,14 +16,15 @@ from ._loghog import Template
 # What a formatter of `logging` has; more is somebody's own.
 _ATTRIBUTES: Final = {"_style", "_fmt", "datefmt"}
 
-_RECORD_ATTRIBUTES: Final = len(logging.LogRecord("", 0, "", 0, "", None, None).__dict__)
+# In the order in which a record gets them.
+_RECORD_ATTRIBUTES: Final = list(logging.LogRecord("", 0, "", 0, "", None, None).__dict__)
 
 
 def template_of(formatter: Optional[logging.Formatter]) -> Optional[Template]:
     """None: only the formatter itself knows what it does."""
     if formatter is None:
         # What logging uses then.
-        formatter = logging.Formatter()
+        formatter = logging._defaultFormatter  # type: ignore[attr-defined]
     style = getattr(formatter, "_style", None)
     if (
         type(formatter) is not logging.Formatter
@@ -33,7 +34,8 @@ def template_of(formatter: Optional[logging.Formatter]) -> Optional[Template]:
         or not _is_as_it_was()
     ):
         return None
-    return Template.of(style, logging.LogRecord, _RECORD_ATTRIBUTES)
+    count, last = len(_RECORD_ATTRIBUTES), _RECORD_ATTRIBUTES[-1]
+    return Template.of(formatter, logging.LogRecord, count, last)
 
 
 def _is_as_it_was() -> bool:

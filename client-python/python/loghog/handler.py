@@ -206,6 +206,15 @@ class LoghogHandler(logging.Handler):
         _remember(self)
         _end_like_a_child_of_multiprocessing()
 
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        # A method that somebody puts into this one handler is asked as well.
+        if name == "filter":
+            self._is_plain = False
+        elif name == "format":
+            self._formats_itself = True
+            self._learned = (_NOTHING, None)
+
     def handle(self, record: logging.LogRecord) -> bool:
         if self._is_plain and not self.filters:
             # Without the handler's lock: `emit` takes it where there is need.

@@ -17,19 +17,19 @@ pub struct Flush<'a> {
     limit: Duration,
     unreachable_limit: Duration,
     target: u64,
-    dropped_before: u64,
+    lost_before: u64,
 }
 
 impl Flush<'_> {
     /// Waits for at most `slice`. `Some(true)`: all has been handed to the
-    /// kernel. `Some(false)`: the time is up, or something was dropped
-    /// meanwhile. `None`: not yet; wait again.
+    /// kernel. `Some(false)`: the time is up, or something was lost
+    /// meanwhile, dropped or damaged in the spool. `None`: not yet; wait again.
     pub fn wait(&self, slice: Duration) -> Option<bool> {
         let slice_started = Instant::now();
         let mut state = self.queue.lock();
         loop {
             if state.oldest() >= self.target {
-                return Some(state.stats.dropped.total() == self.dropped_before);
+                return Some(state.stats.lost() == self.lost_before);
             }
             let limit = if state.outage { self.unreachable_limit } else { self.limit };
             let left = limit.saturating_sub(self.started.elapsed());
@@ -67,7 +67,7 @@ impl Queue {
             limit,
             unreachable_limit: unreachable_limit.min(limit),
             target: state.accepted,
-            dropped_before: state.stats.dropped.total(),
+            lost_before: state.stats.lost(),
         };
         state.hurried += 1;
         state.nudges += 1;

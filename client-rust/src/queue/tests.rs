@@ -203,3 +203,14 @@ fn what_is_kept_one_after_the_other_takes_no_memory_for_each() {
     assert_eq!(queue.lock().oldest(), 1005);
     assert_eq!(balance(&queue).queued, 1);
 }
+
+#[test]
+fn a_flush_during_which_the_spool_was_found_damaged_does_not_say_that_all_is_safe() {
+    let queue = queue_of(&["1", "2"]);
+    let mut kept = Frames::default();
+    queue.keep(&mut kept, 10, 100, 0);
+    let flush = queue.flush(LONG, LONG);
+    queue.count(|stats| stats.damaged += 1);
+    queue.settled(2);
+    assert_eq!(flush.wait(LONG), Some(false));
+}

@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -32,6 +33,10 @@ const DIGITS: usize = 20;
 /// A folder is tried to be made so often: somebody who clears up what others
 /// have left unfinished may take it for such.
 const CREATE_TRIES: usize = 5;
+
+/// Between two tries: without, all of them are over before whoever clears up and
+/// had to wait for a processor has let go of the folder.
+const CREATE_PAUSE: Duration = Duration::from_millis(2);
 
 /// A folder that is ours until this is dropped.
 #[derive(Debug)]
@@ -129,7 +134,10 @@ impl Folder {
         let failed = |source| SpoolError::Folder { path: path.clone(), source };
         let mut folder = (1..=CREATE_TRIES)
             .find_map(|tried| match Folder::begin(&parent, id) {
-                Err(error) if tried < CREATE_TRIES && is_disturbed(&error) => None,
+                Err(error) if tried < CREATE_TRIES && is_disturbed(&error) => {
+                    std::thread::sleep(CREATE_PAUSE);
+                    None
+                }
                 begun => Some(begun),
             })
             .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))

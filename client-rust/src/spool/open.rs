@@ -93,7 +93,7 @@ impl Spool {
             folder,
             bounds,
             tail: None,
-            retired: Vec::new(),
+            retired: VecDeque::new(),
             reader: None,
             acknowledged: state.acknowledged,
             published: state,

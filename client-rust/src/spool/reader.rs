@@ -66,6 +66,7 @@ impl Reader {
         let mut run = Run::default();
         let mut want = SPOOL_READ_BYTES;
         while self.fill(limit, want)? {
+            let is_short = self.buffer.len() < self.left(limit).min(want);
             let (used, need) = self.take(after, bytes_max, &mut run);
             self.offset += used as u64;
             if self.torn || !run.records.is_empty() {
@@ -74,6 +75,11 @@ impl Reader {
             match need {
                 // The file ends in the middle of an entry.
                 Some(bytes) if self.offset + bytes as u64 > limit => break,
+                // It ends before: somebody has cut it since, or the disk has.
+                Some(_) if is_short => {
+                    self.torn = true;
+                    break;
+                }
                 Some(bytes) => want = want.max(bytes),
                 None => {}
             }
@@ -89,8 +95,7 @@ impl Reader {
 
     /// Reads up to `want` bytes; false at the end.
     fn fill(&mut self, limit: u64, want: usize) -> io::Result<bool> {
-        let left = usize::try_from(limit.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        self.buffer.resize(left.min(want), 0);
+        self.buffer.resize(self.left(limit).min(want), 0);
         let mut filled = 0;
         while let Some(rest) = self.buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.file.read_at(rest, self.offset + filled as u64) {
@@ -102,6 +107,11 @@ impl Reader {
         }
         self.buffer.truncate(filled);
         Ok(filled > 0)
+    }
+
+    /// Bytes from here to the end.
+    fn left(&self, limit: u64) -> usize {
+        usize::try_from(limit.saturating_sub(self.offset)).unwrap_or(usize::MAX)
     }
 
     /// Takes entries out of the buffer. Returns how many bytes they had, and

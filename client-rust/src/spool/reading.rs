@@ -52,11 +52,22 @@ impl Spool {
                 return Ok(Some(run));
             }
             let Some(next) = self.files.get(place + 1).copied() else {
+                self.leave_torn_end(after.max(reader.last()));
                 self.reader = Some(reader);
                 return Ok(None);
             };
             self.damaged += reader.missing(limit, next.first);
             reader = self.reader_of(next)?;
+        }
+    }
+
+    /// Counts what was written into the last file behind this number and cannot
+    /// be read. Nothing more is appended there: nobody would find it.
+    fn leave_torn_end(&mut self, read: u64) {
+        if self.last > read {
+            self.damaged += missing(read, self.last.saturating_add(1)).unwrap_or(1);
+            self.passed = self.last;
+            self.retire();
         }
     }
 

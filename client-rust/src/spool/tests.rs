@@ -98,6 +98,63 @@ fn acknowledged_files_go_and_acknowledged_records_are_not_read_again() {
 }
 
 #[test]
+fn a_file_goes_with_its_last_record_and_no_sooner() {
+    for is_retired in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        fill(&mut spool, &texts(50));
+        if is_retired {
+            spool.retire();
+        }
+        let firsts: Vec<u64> = spool.files.iter().map(|file| file.first).collect();
+        assert!(firsts.len() > 5);
+        for number in 1..=50 {
+            spool.acknowledge(number);
+            let numbers: Vec<u64> =
+                held(&mut spool).into_iter().map(|(number, _)| number).collect();
+            assert_eq!(numbers, (number + 1..=50).collect::<Vec<_>>());
+            assert_eq!(spool.is_empty(), number == 50, "{number} of 50 acknowledged");
+            // The end of a file is the beginning of the next.
+            let ended = firsts.iter().skip(1).filter(|first| **first <= number + 1).count();
+            let ended = ended + usize::from(is_retired && number == 50);
+            assert_eq!(log_files(dir.path()).len(), firsts.len() - ended);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_synced_is_not_taken_for_safe_and_is_tried_again() {
+    // Nothing can be synced there (EINVAL).
+    let nowhere = || fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+    for is_retired in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        fill(&mut spool, &texts(1));
+        let good = spool.tail.replace(nowhere());
+        if is_retired {
+            spool.retire();
+            // The file that comes next has no fault.
+            fill(&mut spool, &texts(1));
+        }
+        for _ in 0..2 {
+            let error = spool.sync().unwrap_err().to_string();
+            assert!(error.contains("cannot write into the spool"), "{error}");
+            assert!(spool.needs_sync());
+        }
+        match is_retired {
+            true => spool.retired = good.into_iter().collect(),
+            false => spool.tail = good,
+        }
+        let (path, elsewhere) = (spool.folder.path.clone(), dir.path().join("elsewhere"));
+        fs::rename(&path, &elsewhere).unwrap();
+        assert!(spool.sync().is_err() && spool.needs_sync(), "their names are not synced");
+        fs::rename(&elsewhere, &path).unwrap();
+        spool.sync().unwrap();
+        assert!(!spool.needs_sync() && spool.retired.is_empty());
+    }
+}
+
+#[test]
 fn reading_goes_on_while_files_are_acknowledged_and_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
@@ -190,6 +247,17 @@ fn an_empty_folder_left_behind_is_removed_by_who_adopts() {
 }
 
 #[test]
+fn a_folder_that_holds_only_damage_is_told_of_by_who_adopts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(1));
+    drop(spool);
+    fs::write(&log_files(dir.path())[0], "not an entry").unwrap();
+    let mut adopted = adopt(dir.path()).unwrap();
+    assert_eq!((held(&mut adopted), adopted.take_damaged()), (vec![], 1));
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("app"), "a file").unwrap();
@@ -229,4 +297,71 @@ fn a_damaged_file_costs_its_rest_and_says_how_much() {
     assert!(lost > 0 && lost < 20);
     assert_eq!(spool.take_damaged(), lost);
     assert_eq!(held.last().unwrap().0, 50);
+}
+
+#[test]
+fn a_file_that_somebody_has_cut_is_read_to_its_end_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(50));
+    let second = log_files(dir.path()).remove(1);
+    let file = File::options().write(true).open(&second).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 3).unwrap();
+    let held = held(&mut spool);
+    assert_eq!((held.len(), held.last().unwrap().0), (49, 50));
+    assert_eq!(spool.take_damaged(), 1);
+}
+
+#[test]
+fn damage_in_the_file_that_is_written_is_counted_and_what_follows_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(5));
+    let only = log_files(dir.path()).remove(0);
+    let mut bytes = fs::read(&only).unwrap();
+    let third = 2 * (entry::HEADER_BYTES + "message 0".len());
+    bytes[third + entry::HEADER_BYTES] ^= 1;
+    fs::write(&only, bytes).unwrap();
+    assert_eq!(held(&mut spool).len(), 2);
+    assert_eq!(spool.take_damaged(), 3);
+    fill(&mut spool, &texts(2));
+    let numbers: Vec<_> = held(&mut spool).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [6, 7]);
+    assert_eq!(spool.take_damaged(), 0);
+}
+
+#[test]
+fn a_disk_that_refuses_every_sync_does_not_take_all_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    for _ in 0..SPOOL_RETIRED_FILES_MAX {
+        fill(&mut spool, &texts(20));
+        for (_, file) in &mut spool.retired {
+            // The kernel syncs no such file.
+            *file = File::open("/dev/null").unwrap();
+        }
+        assert!(spool.retired.len() <= SPOOL_RETIRED_FILES_MAX + 1);
+    }
+    assert!(spool.sync().is_err());
+    spool.acknowledge(spool.last());
+    // What is not needed any more need not be synced.
+    assert!(spool.retired.is_empty());
+    spool.sync().unwrap();
+}
+
+#[test]
+fn a_new_file_whose_first_write_fails_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    fill(&mut spool, &texts(1));
+    spool.retire();
+    let made = spool.folder.make(2).unwrap();
+    spool.files.push_back(Segment { first: 2, bytes: 0 });
+    drop(made);
+    // The kernel refuses writes to a file that was opened for reading.
+    spool.tail = Some(File::open(spool.folder.file(2)).unwrap());
+    assert!(spool.append(2, &frames(&texts(2))).1.is_some());
+    let (kept, error) = spool.append(2, &frames(&texts(2)));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!((kept, held(&mut spool).len()), (2, 3));
 }

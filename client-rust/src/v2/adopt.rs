@@ -30,14 +30,22 @@ impl Adoption {
         self.looked.map_or(Duration::ZERO, |at| ADOPT_EVERY.saturating_sub(at.elapsed()))
     }
 
+    /// Whether it is time to look, and nobody is at work. Somebody may be for
+    /// long, while no server is there: then it is not time at once again.
+    fn is_due(&mut self) -> bool {
+        if !self.due_in().is_zero() {
+            return false;
+        }
+        self.looked = Some(Instant::now());
+        !self.at_work.as_ref().is_some_and(|queue| queue.has_sender())
+    }
+
     /// Starts a thread that adopts one spool after the other until there is
     /// none, if it is time to look.
     pub(super) fn look(&mut self, terms: &Arc<Terms>, bounds: Bounds, book: &Arc<Queue>) {
-        if !self.due_in().is_zero() || self.at_work.as_ref().is_some_and(|queue| queue.has_sender())
-        {
+        if !self.is_due() {
             return;
         }
-        self.looked = Some(Instant::now());
         let working = Working::begin(book);
         let queue = Arc::new(Queue::new(bounds));
         let Ok(bell) = queue.bell() else { return };
@@ -46,9 +54,12 @@ impl Adoption {
         }
         queue.close(Duration::MAX);
         self.at_work = Some(Arc::clone(&queue));
-        let terms = Arc::clone(terms);
-        // One that cannot be started is tried at the next look.
-        let _ = send::spawn(move || adopt_all(&terms, &queue, &working.0, &bell));
+        let (terms, at_work) = (Arc::clone(terms), Arc::clone(&queue));
+        let started = send::spawn(move || adopt_all(&terms, &at_work, &working.0, &bell));
+        if let Err(error) = started {
+            // It is tried at the next look.
+            queue.sender_failed(error.to_string());
+        }
     }
 
     /// Gives up what has not been sent; it stays where it is.
@@ -95,5 +106,21 @@ fn adopt_all(terms: &Arc<Terms>, queue: &Arc<Queue>, book: &Arc<Queue>, bell: &B
             // A folder that refuses is told of by the engine, for our own spool.
             Ok(None) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_one_spool_is_emptied_for_long_the_next_look_is_not_due_at_once() {
+        let bounds = Bounds { bytes: 100, messages: 1, outage_messages: 1, frame_bytes: 100 };
+        let queue = Arc::new(Queue::new(bounds));
+        assert!(queue.claim_idle_sender());
+        let looked = Instant::now().checked_sub(2 * ADOPT_EVERY);
+        let mut adoption = Adoption { looked, at_work: Some(queue) };
+        assert!(!adoption.is_due());
+        assert!(!adoption.due_in().is_zero());
     }
 }

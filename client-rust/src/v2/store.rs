@@ -4,6 +4,8 @@
 //! Leaves out: who gives records, and where they are sent.
 
 mod disk;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -34,6 +36,9 @@ pub(super) struct Store {
     rest: Frames,
     /// The last record that is in memory only, though there should be a spool.
     unspooled: u64,
+    /// The room that was too small for the next record: of the spool, and of
+    /// the window.
+    too_small: [Option<usize>; 2],
     spool: Option<Spool>,
     place: Option<(SpoolPlace, String)>,
     /// Until then nothing is written to the disk.
@@ -82,6 +87,7 @@ impl Store {
             own_first: 1,
             rest: Frames::default(),
             unspooled: 0,
+            too_small: [None; 2],
             spool: None,
             place: None,
             retry_at: None,
@@ -132,11 +138,15 @@ impl Store {
         self.spool.is_some() && self.rest.is_empty() && self.unspooled <= self.settled
     }
 
-    /// Whether records can be taken out of the queue now.
+    /// Whether records can be taken out of the queue now. The room that is left
+    /// when one did not fit is none: who waits for the next record would be told
+    /// at once, and again and again.
     pub(super) fn has_room(&self, is_connected: bool) -> bool {
-        let now = Instant::now();
-        (self.writes_spool(now) && self.spool_room() > 0)
-            || (self.writes_memory(is_connected) && self.window_room() > 0)
+        let [spool, window] = self.too_small.map(|room| room.unwrap_or(0));
+        if self.writes_spool(Instant::now()) {
+            return self.spool_room() > spool;
+        }
+        self.writes_memory(is_connected) && self.window_room() > window
     }
 
     /// Numbers and keeps what waits in the queue, as far as there is room;
@@ -162,14 +172,21 @@ impl Store {
             }
             if self.rest.is_empty() || self.rest.as_slice().len() > room {
                 let is_full = queue.urgency().has_waiting || !self.rest.is_empty();
+                self.note_room(to_spool, is_full.then_some(room));
                 queue.full_because(if is_full { self.why_full() } else { Why::Memory });
                 return self.next > next;
             }
+            self.note_room(to_spool, None);
             match to_spool {
                 true => self.append(queue),
                 false => self.remember(),
             }
         }
+    }
+
+    fn note_room(&mut self, of_spool: bool, room: Option<usize>) {
+        let [spool, window] = &mut self.too_small;
+        *(if of_spool { spool } else { window }) = room;
     }
 
     /// Brings what lies in the spool only into the window, as far as it has
@@ -326,5 +343,52 @@ impl Store {
         self.loaded = self.loaded.max(run.end().saturating_sub(1));
         self.window_bytes += run.records.as_slice().len();
         self.window.push_back(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Bounds;
+    use crate::spool::SpoolBounds;
+
+    const BOUNDS: Bounds = Bounds {
+        bytes: 1 << 20,
+        messages: 1 << 20,
+        outage_messages: 1 << 20,
+        frame_bytes: 1 << 20,
+    };
+
+    fn queue_of(messages: usize) -> Queue {
+        let queue = Queue::new(BOUNDS);
+        for _ in 0..messages {
+            let _ = queue.push(&[7; 100]);
+        }
+        queue
+    }
+
+    #[test]
+    fn a_spool_with_room_for_no_more_message_is_not_asked_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds = SpoolBounds { bytes: 1000, file_bytes: 300 };
+        let place = SpoolPlace { dir: dir.path().to_owned(), bounds };
+        let queue = queue_of(20);
+        let mut store = Store::open(Some((place, "app".into())), 1 << 20, &queue).unwrap();
+        assert!(store.has_room(false) && store.keep(&queue, false));
+        assert!(queue.waiting() > 0 && store.spool_room() > 0);
+        assert!(!store.has_room(false));
+        store.settle(store.next_number() - 1);
+        assert!(store.has_room(false) && store.keep(&queue, false));
+    }
+
+    #[test]
+    fn a_window_with_room_for_no_more_message_is_not_asked_again_and_again() {
+        let queue = queue_of(4000);
+        let mut store = Store::open(None, 300_050, &queue).unwrap();
+        assert!(store.has_room(true) && store.keep(&queue, true));
+        assert!(queue.waiting() > 0 && store.window_room() > 0);
+        assert!(!store.has_room(true));
+        store.settle(2);
+        assert!(store.has_room(true) && store.keep(&queue, true));
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: what is acknowledged is in the list; numbers of an id only go up.
 //! Leaves out: files, facilities, several apps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -15,7 +15,7 @@ use wire::limits::FRAME_BYTES_MAX;
 use wire::v2::batch::BatchReader;
 use wire::v2::compress::{Compression, Compressions, Expander};
 use wire::v2::frame::{Head, Type};
-use wire::v2::handshake::{Challenge, ClientId, Hello, Welcome};
+use wire::v2::handshake::{Challenge, ClientId, Hello, NONCE_BYTES, Welcome};
 use wire::v2::report::{Ack, Code, Farewell, Refusal, Refused, Report};
 use wire::v2::seal::{self, Opener, Sealer, write_plain};
 use wire::v2::secret::{Secret, Transcript};
@@ -46,6 +46,11 @@ pub struct Manners {
     pub forgets: bool,
     /// Keeps messages, but says nothing.
     pub holds_acks: bool,
+    /// An id of which nothing is synced: WELCOME says that it is taken, and
+    /// nobody that it is safe.
+    pub unsynced: Option<ClientId>,
+    /// Acknowledges so many more than have come.
+    pub boasts: u64,
     /// Does not read batches.
     pub is_deaf: bool,
     /// Says nothing, not even to HELLO.
@@ -66,6 +71,8 @@ pub struct State {
     /// In the order of arrival, over all ids.
     pub ids: Vec<ClientId>,
     pub hellos: usize,
+    /// Of all HELLOs: who repeats one lets old frames of a server be repeated.
+    nonces: HashSet<[u8; NONCE_BYTES]>,
     pub reports: Vec<Report>,
     pub v1_bodies: Vec<String>,
     pub farewells: usize,
@@ -147,6 +154,15 @@ impl Fake {
     pub fn wait_for(&self, count: usize) -> Vec<String> {
         self.until(&format!("{count} messages"), |state| state.bodies().len() >= count);
         self.read(State::bodies)
+    }
+
+    /// Loses the power, and with it what was not synced.
+    pub fn lose_power(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        let lost = state.manners.unsynced.take().expect("something is not synced");
+        state.kept.entry(lost).or_default().clear();
+        drop(state);
+        self.cut_all();
     }
 
     /// Cuts all connections there are.
@@ -301,7 +317,11 @@ impl Talk {
 
     fn greeted(&mut self, sent: &[u8], manners: &Manners) -> bool {
         let hello = Hello::decode(sent).unwrap();
-        self.shared.state.lock().unwrap().hellos += 1;
+        let mut state = self.shared.state.lock().unwrap();
+        state.hellos += 1;
+        let is_fresh = state.nonces.insert(hello.nonce);
+        drop(state);
+        assert!(is_fresh, "a client has used a nonce twice");
         self.shared.news.notify_all();
         if manners.is_silent {
             self.stage = Stage::New;
@@ -336,28 +356,30 @@ impl Talk {
         secret: Option<&Secret>,
         transcript: &Transcript,
     ) {
-        let durable = {
+        let (durable, taken) = {
             let mut state = self.shared.state.lock().unwrap();
             if !state.ids.contains(&id) {
                 state.ids.push(id);
             }
             let last = state.kept.entry(id).or_default().last().map_or(0, |kept| kept.number);
             let ahead = state.manners.is_ahead.filter(|(whom, _)| *whom == id);
-            last.max(settled).max(ahead.map_or(0, |(_, number)| number))
+            let taken = last.max(settled).max(ahead.map_or(0, |(_, number)| number));
+            (if state.manners.unsynced == Some(id) { settled } else { taken }, taken)
         };
-        let welcome = Welcome { durable, taken: durable };
+        let welcome = Welcome { durable, taken };
         let payload = welcome.encode(secret.map(|secret| (secret, transcript)));
         self.tell(Type::Welcome, &payload);
         let (sealer, opener) = seal::server(secret, transcript);
-        self.stage = Stage::Open { id, sealer, opener, next: None, taken: durable };
+        self.stage = Stage::Open { id, sealer, opener, next: None, taken };
     }
 
     fn said(&mut self, head: Head, payload: &[u8], manners: &Manners) -> bool {
         match head.kind {
             Type::Batch => {
                 let durable = self.keep(head, payload, manners);
-                if !manners.holds_acks {
-                    self.tell(Type::Ack, &Ack { durable }.encode());
+                let Stage::Open { id, .. } = &self.stage else { panic!("no session") };
+                if !manners.holds_acks && manners.unsynced != Some(*id) {
+                    self.tell(Type::Ack, &Ack { durable: durable + manners.boasts }.encode());
                 }
                 true
             }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use super::seal::Sealer;
+use super::ship::Notices;
 use super::trim::Trimmer;
 use crate::clock::Clock;
 use crate::limits::PANIC_PAUSE;
@@ -36,6 +37,8 @@ pub struct Bell {
     listener: OnceLock<Thread>,
     /// Hears what is heard here.
     next: Option<Arc<Bell>>,
+    /// So do those who ship, and of live files how far they are safe.
+    pub notices: Notices,
 }
 
 /// What there is to look at.
@@ -158,6 +161,9 @@ impl Bell {
             self.pass_on(&call);
             if self.is_rung_aside.swap(false, Ordering::AcqRel) {
                 call.folders.append(&mut lock(&self.rung_aside));
+            }
+            if call.all || !call.folders.is_empty() {
+                self.notices.changed(&call.folders, call.all);
             }
             let now = Instant::now();
             if call != Call::default() || until.is_some_and(|until| until <= now) {

@@ -29,6 +29,7 @@ use super::persist::live::Form;
 use super::persist::rounds::Settings;
 use super::rotate::name::Name;
 use super::seal::{Compressor, Queue, Sealer, whole_members};
+use super::ship::Receipts;
 use super::test_writer::{SETTINGS, TestWriter};
 use super::trim::Trimmer;
 use crate::clock::Clock;
@@ -117,7 +118,7 @@ impl Process {
             stats: Arc::clone(&writer.stats),
         });
         let zone = writer.clock.zone().clone();
-        let trimmer = Trimmer::new(None, zone, Arc::clone(&writer.stats));
+        let trimmer = Trimmer::new(None, zone, Arc::clone(&writer.stats), Receipts::none());
         Process { disk, now, table, writer, sealer, queue: Queue::default(), trimmer }
     }
 

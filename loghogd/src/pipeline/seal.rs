@@ -19,6 +19,7 @@ mod crew;
 mod decode;
 mod gzip;
 pub mod limits;
+mod lines;
 mod members;
 mod pace;
 mod press;
@@ -33,8 +34,8 @@ mod zstd;
 
 pub use bytes::ReadAt;
 pub use compress::{CompressError, Compressor, Plain, Summary};
-pub(in crate::pipeline) use decode::{Decoder, Flaw};
 pub use gzip::Press as MemberPress;
+pub use lines::Lines;
 pub use members::{Whole, member, whole_members};
 pub use pace::Pace;
 pub use publish::{Outcome, SealError};

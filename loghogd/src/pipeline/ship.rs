@@ -8,18 +8,31 @@
 //! shipped in the order of its lines, so that one mark tells how far it has come.
 
 mod batch;
+mod course;
+mod crew;
+mod dead;
+pub mod limits;
 mod mark;
-mod plain;
+mod notices;
+mod pace;
+mod receipts;
 mod record;
+mod run;
 mod split;
+mod status;
 mod target;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, Part};
+pub use crew::{Shared, Shippers};
 pub use mark::{Mark, Stream};
-pub use plain::Plain;
+pub use notices::{Heard, Listener, Notices, Replay, Tail};
+pub use receipts::{Receipts, State};
 pub use record::{Reader as RecordReader, Record};
 pub use split::{Message, Splitter};
+pub use status::{Doing, Status};
 pub use target::{
     Arrived, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
 };

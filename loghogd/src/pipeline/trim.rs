@@ -20,11 +20,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::room::Room;
 use super::claims::Claims;
 use super::cold::{Bell, Call};
+use super::ship::Receipts;
 use crate::clock::Clock;
 use crate::config::checked::MinFree;
 use crate::config::facility::Table;
@@ -56,6 +57,8 @@ pub struct Trimmer {
     room: Option<Room>,
     zone: TimeZone,
     stats: Arc<Stats>,
+    /// Says which segments some target has not got yet.
+    receipts: Receipts,
     /// What was said of which folder, and when; the log folder is "".
     said: HashMap<(Box<str>, Discriminant<TrimError>), Timestamp>,
     /// When `max_age` asks for something in which folder.
@@ -64,9 +67,14 @@ pub struct Trimmer {
 
 impl Trimmer {
     /// `zone` is the one that segments are named in.
-    pub fn new(min_free: Option<MinFree>, zone: TimeZone, stats: Arc<Stats>) -> Trimmer {
+    pub fn new(
+        min_free: Option<MinFree>,
+        zone: TimeZone,
+        stats: Arc<Stats>,
+        receipts: Receipts,
+    ) -> Trimmer {
         let room = min_free.map(Room::new);
-        Trimmer { room, zone, stats, said: HashMap::new(), due: HashMap::new() }
+        Trimmer { room, zone, stats, receipts, said: HashMap::new(), due: HashMap::new() }
     }
 
     /// Trims whatever changes and whenever it is due, until the bell has ended.
@@ -182,8 +190,9 @@ impl Pass<'_> {
     fn list(&mut self, table: &Table, folder: &str) -> Vec<Holding> {
         self.trimmer.due.remove(folder);
         let mut trouble = None;
-        let zone = &self.trimmer.zone;
-        let listed = list::list(self.disk, table, folder, self.claims, zone, &mut trouble);
+        let Trimmer { zone, receipts, .. } = &*self.trimmer;
+        let needs = list::Needs { claims: self.claims, receipts };
+        let listed = list::list(self.disk, table, folder, needs, zone, &mut trouble);
         let holdings = listed.unwrap_or_else(|error| {
             trouble = Some(error);
             Vec::new()
@@ -315,6 +324,7 @@ impl<'a> Done<'a> {
             match reason {
                 // It would have been kept: somebody should know.
                 Reason::MinFree => warn!("{line}: {reason}"),
+                Reason::MinFreeUnshipped => error!("{line}: {reason}"),
                 _ => info!("{line}: {reason}"),
             }
         }

@@ -12,7 +12,8 @@
 //!    program's alone, behind those of the runs before.
 //! 4. Each time that `flush` was true, all that had been logged is there, but
 //!    exactly so many as the counters say were dropped.
-//! 5. What the counters call acknowledged is there.
+//! 5. What the counters call acknowledged is there, and so is what they call
+//!    spooled, whatever became of the run: the next one had to send it.
 //! 6. A run that ended by itself: the same of all its messages.
 //! 7. A run that was killed lacks nothing but its last messages: with a spool
 //!    what had not got there, without one what was not acknowledged. (Without
@@ -193,6 +194,12 @@ fn faults_of(plan: &Plan, account: &Account, seen: &Bits) -> Vec<String> {
                 account.written
             ));
         }
+        let spooled = account.counter("spooled");
+        let there = seen.count_between(0, spooled);
+        if there != spooled {
+            let missing = seen.missing(spooled);
+            faults.push(format!("in the spool were {spooled}, there are {there}; {missing}"));
+        }
         if account.counter("dropped") != 0 {
             faults.push(format!("{} were dropped", account.counter("dropped")));
         }
@@ -357,6 +364,10 @@ mod tests {
         assert_fault(judge(PLAN, &[killed()], &first_run([1, 2, 3, 4, 6])), "6 is there without 5");
         let written = Account { written: 5, ..killed() };
         assert_fault(judge(PLAN, &[written], &first_run(1..=4)), "acknowledged are 5");
+        let counters = [("spooled".to_owned(), 6)].into();
+        let spooled = [Account { counters, ..killed() }];
+        judge(PLAN, &spooled, &first_run(1..=6)).unwrap();
+        assert_fault(judge(PLAN, &spooled, &first_run(1..=5)), "in the spool were 6");
     }
 
     #[test]

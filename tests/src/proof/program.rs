@@ -32,6 +32,7 @@ use super::account::{Account, Diary};
 use super::pipe::Feeder;
 use crate::binaries::{binary, python};
 use crate::disk::Disk;
+use crate::files;
 use crate::golden;
 use crate::proxy::Proxy;
 use crate::random::Random;
@@ -237,6 +238,13 @@ impl Program {
     /// next one to send. Only the command does not wait for them.
     pub fn has_left_something(&self) -> bool {
         self.said().lines().next_back().is_some_and(|line| line.contains(" stay in "))
+    }
+
+    /// Whether there are messages in its spool. A run ends when its own are
+    /// safe; what several have left there takes several to send.
+    pub fn has_spooled_messages(&self) -> bool {
+        let Some(spool) = self.spool().filter(|spool| spool.exists()) else { return false };
+        files::tree(&spool).iter().any(|name| name.ends_with(".log"))
     }
 
     /// What the last run has said on standard error.

@@ -358,3 +358,55 @@ fn a_message_that_was_given_up_in_a_file_that_was_sealed_is_not_taken_for_safe()
     daemon.act(&Step::Round, &mut client);
     assert_eq!(found(&disk, "root.log").0, [1, 2]);
 }
+
+/// Of the messages behind the first, the journal has the region and the disk its
+/// length, but something else stands there: some file systems write a file's size
+/// before its bytes.
+fn keeps_only_the_length(form: Form, how: fn(&mut [u8])) {
+    let name = if form == Form::Plain { "root.log" } else { "root.log.gz" };
+    let mut cut_off = 0;
+    for step in 0..40 {
+        let clock = Clock::standing("2026-11-20T12:30:00Z".parse().unwrap(), TimeZone::UTC);
+        let disk = Simulated::new();
+        let mut client = Client::default();
+        let mut daemon = start(&disk, &clock, form, &client);
+        daemon.act(&Step::Log(1), &mut client);
+        daemon.act(&Step::Round, &mut client);
+        assert_eq!(client.acknowledged, 1);
+        let whole = disk.content("num", name).unwrap();
+        daemon.act(&Step::Log(1), &mut client);
+        disk.stop_at(disk.steps() + step, Cut::Before);
+        daemon.act(&Step::Round, &mut client);
+        let has_stopped = disk.has_stopped();
+        drop(daemon);
+        let disk = disk.restart(Restart::Killed);
+        if !has_stopped {
+            break;
+        }
+        let mut torn = disk.content("num", name).unwrap().split_off(whole.len());
+        how(&mut torn);
+        let mut file = disk.open_live("num", name).unwrap().file;
+        file.set_len(whole.len() as u64).unwrap();
+        file.write_all(&torn).unwrap();
+        drop(file);
+        cut_off += usize::from(!torn.is_empty());
+
+        let mut daemon = start(&disk, &clock, form, &client);
+        assert_eq!(disk.content("num", name).unwrap(), whole, "stopped before step {step}");
+        assert_eq!((daemon.session.durable(), daemon.session.taken()), (1, 1));
+        daemon.send(&client);
+        daemon.act(&Step::Round, &mut client);
+        assert_eq!((client.acknowledged, found(&disk, "root.log").0), (2, vec![1, 2]));
+    }
+    assert!(cut_off > 0, "something stood there");
+}
+
+#[test]
+fn a_region_of_which_the_disk_has_only_the_length_is_cut_off_and_sent_again() {
+    for form in [Form::Plain, Form::Gzip { level: 1 }] {
+        keeps_only_the_length(form, |torn| torn.fill(0));
+        keeps_only_the_length(form, |torn| torn.reverse());
+        // All that is wrong is one bit.
+        keeps_only_the_length(form, |torn| torn.iter_mut().take(1).for_each(|byte| *byte ^= 1));
+    }
+}

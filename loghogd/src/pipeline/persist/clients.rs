@@ -665,7 +665,10 @@ mod tests {
         clients.forget(&session);
         assert_eq!(clients.remembered(at(0), at(5)).len(), 1);
         session.client.settle(&[(1, 1)]);
+        let newer = clients.begin(key(1), 2, at(2)).await.unwrap();
         clients.forget(&session);
+        assert_eq!(clients.remembered(at(0), at(5)).len(), 1, "the newer one is not done");
+        clients.forget(&newer);
         assert!(clients.remembered(at(0), at(5)).is_empty());
     }
 

@@ -37,7 +37,7 @@ use self::recover::{Recovered, recover};
 pub(in crate::pipeline) use self::record::Place;
 
 /// Where both kinds of files are, below the log folder.
-pub(in crate::pipeline) const FOLDER: &str = ".loghogd";
+pub const FOLDER: &str = ".loghogd";
 
 /// What is about to be written to a file.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use self::region::Licence;
 use super::clients::Receipt;
 use super::journal::{Journal, Place};
 use super::live::{self, Form, Mended};
-use super::messages::messages_in;
+use super::messages::{self, messages_in};
 use super::retire::Retirement;
 use super::{Section, Spares};
 use crate::config::facility::Facility;
@@ -39,6 +39,7 @@ use crate::limits::{COMPLAINT_WINDOW, WRITE_RETRY_MAX, WRITE_RETRY_MIN};
 use crate::pipeline::rotate::name::Began;
 use crate::pipeline::rotate::turn::Newest;
 use crate::pipeline::seal::MemberPress;
+use crate::pipeline::ship::{Notices, Tail};
 use crate::stats::{Counter, Stats};
 
 /// Lines on their way to a file, and the room that they take until they are
@@ -66,6 +67,8 @@ pub(super) struct Desk<'a> {
     pub(super) newest: &'a mut Newest,
     pub(super) press: &'a mut MemberPress,
     pub(super) retirement: &'a Retirement,
+    /// Hears how far files are safe.
+    pub(super) notices: &'a Notices,
     /// The time of day.
     pub(super) at: Timestamp,
     /// The same, for files that begin now.
@@ -241,6 +244,10 @@ impl LogFile {
         if facts.bytes != self.bytes {
             self.found(facts, desk.at);
         }
+        if !self.facility.ship.is_empty() {
+            let tail = Tail { id: facts.id, safe_bytes: facts.bytes };
+            desk.notices.opened(&self.folder, &self.live, tail);
+        }
         self.open = Some(Open { file: live.file, id: facts.id, looked_at: desk.now });
         Ok(())
     }
@@ -320,6 +327,7 @@ impl LogFile {
             desk.stats.add(Counter::Syncs, 1);
             self.sync_failed = false;
             self.is_doubtful = false;
+            self.note_safe(desk);
             return std::mem::take(&mut self.receipts);
         };
         if self.has_receipts() {
@@ -340,6 +348,17 @@ impl LogFile {
         self.cut_back(desk);
         self.open = None;
         Vec::new()
+    }
+
+    /// What was synced may be shipped, as far as it is whole messages.
+    fn note_safe(&self, desk: &Desk<'_>) {
+        let (Some(open), false) = (&self.open, self.facility.ship.is_empty()) else { return };
+        let torn = self.parcels.front().map_or(0, |first| {
+            self.written - messages::whole_messages(&first.section.bytes, self.written)
+        });
+        let whole = self.bytes.saturating_sub(torn as u64);
+        let tail = Tail { id: open.id, safe_bytes: self.cut_to.map_or(whole, |to| whole.min(to)) };
+        desk.notices.synced(&self.facility.ship, &self.folder, &self.live, tail);
     }
 
     #[must_use]

@@ -40,6 +40,7 @@ use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::due::DueTimes;
 use crate::pipeline::rotate::turn::Newest;
 use crate::pipeline::seal::MemberPress;
+use crate::pipeline::ship::Notices;
 use crate::stats::{Counter, Stats};
 
 /// What the writer needs to know.
@@ -120,6 +121,7 @@ struct Surroundings {
     newest: Newest,
     press: MemberPress,
     retirement: Retirement,
+    notices: Notices,
 }
 
 impl Surroundings {
@@ -135,6 +137,7 @@ impl Surroundings {
             newest: &mut self.newest,
             press: &mut self.press,
             retirement: &self.retirement,
+            notices: &self.notices,
             at: self.clock.now(),
             beginning,
             now,
@@ -169,6 +172,7 @@ impl Rounds {
                 newest: Newest::default(),
                 press: MemberPress::new(level),
                 retirement: shelf.retirement,
+                notices: bell.notices.clone(),
             },
             held: shelf.held,
             settling: HashMap::new(),

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::clients::{Evicted, Session};
 use super::held::Held;
 use super::journal::Journal;
 use super::log_file::Parcel;
@@ -67,6 +68,29 @@ impl Handover {
         let parcels = batch.take().into_iter().map(parcel).collect();
         // The writer lives as long as there is a `Handover`.
         let _ = self.orders.send(Order::Write(parcels));
+    }
+
+    /// The same of what a session has brought, up to the number `last`: no other
+    /// session of its client begins before the writer has it.
+    ///
+    /// # Errors
+    /// When another one has begun, which brings these lines: they are dropped.
+    pub async fn hand_over_taken(
+        &self,
+        session: &Session,
+        last: u64,
+        batch: &mut Batch,
+    ) -> Result<(), Evicted> {
+        match session.take(last).await {
+            Ok(_turn) => {
+                self.hand_over(batch).await;
+                Ok(())
+            }
+            Err(evicted) => {
+                drop(batch.take());
+                Err(evicted)
+            }
+        }
     }
 
     /// Does anybody wait for a file that refuses?
@@ -252,10 +276,14 @@ mod tests {
     use crate::config;
     use crate::disk::LogDir;
     use crate::pipeline::gate::Admitted;
+    use crate::pipeline::persist::clients::{CLIENT_ID_BYTES, Clients, Key};
     use crate::pipeline::persist::live::Form;
     use crate::stats::Counter;
     use std::fs;
+    use std::future::{Future, poll_fn};
     use std::path::Path;
+    use std::pin::Pin;
+    use std::task::Poll;
     use std::time::Duration;
     use tempfile::TempDir;
     use wire::v1::Record;
@@ -268,6 +296,7 @@ mod tests {
         folder: TempDir,
         table: Arc<Table>,
         stats: Arc<Stats>,
+        clients: Arc<Clients>,
         handover: Handover,
         writing: Writing,
     }
@@ -282,15 +311,20 @@ mod tests {
         let table = config::read_facilities(CONF.as_bytes(), Path::new("facilities.conf")).unwrap();
         let (table, bell) = (Arc::new(table), Arc::new(Bell::default()));
         let clock = Clock::system();
-        let (journal, _) = Journal::open(Arc::clone(&disk), 10, clock.now()).unwrap();
+        let (journal, clients) = Journal::open(Arc::clone(&disk), 10, clock.now()).unwrap();
         let for_writer = Arc::clone(&table);
         let (handover, writing) =
             start(disk, settings, for_writer, clock, Arc::clone(&stats), bell, journal).unwrap();
-        Desk { folder, table, stats, handover, writing }
+        Desk { folder, table, stats, clients, handover, writing }
     }
 
     impl Desk {
         async fn log(&self, app: &str, hostname: &str, body: &str) {
+            self.handover.hand_over(&mut self.batch(app, hostname, body)).await;
+        }
+
+        /// A batch of one message.
+        fn batch(&self, app: &str, hostname: &str, body: &str) -> Batch {
             let mut batch = self.handover.batch();
             let record = Record {
                 app_id: app,
@@ -303,7 +337,19 @@ mod tests {
             };
             let facility = self.table.find(app, "").unwrap();
             batch.push(&Clock::system().stamp(), &Admitted { facility, record }).unwrap();
-            self.handover.hand_over(&mut batch).await;
+            batch
+        }
+
+        /// A message of a session.
+        fn numbered(&self, session: &Session, number: u64, body: &str) -> Batch {
+            let mut batch = self.batch("one", "h", body);
+            batch.number_last(session, number);
+            batch
+        }
+
+        async fn begin(&self) -> Session {
+            let key = Key { app: "one".into(), id: [1; CLIENT_ID_BYTES] };
+            self.clients.begin(key, 1, Clock::system().now()).await.unwrap()
         }
 
         fn end(self) -> (TempDir, Arc<Stats>, Ended) {
@@ -337,6 +383,36 @@ mod tests {
         assert_eq!(bodies(&folder.path().join("one/root.log")), expected);
         assert_eq!(ended, Ended { messages_lost: 0 });
         assert_eq!(stats.get(Counter::Lines), 500);
+    }
+
+    async fn is_ready<T>(mut future: Pin<&mut impl Future<Output = T>>) -> bool {
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
+    }
+
+    #[tokio::test]
+    async fn a_session_begins_behind_what_the_older_one_was_handing_over_which_brings_no_more() {
+        let desk = desk(ROOMY);
+        let older = desk.begin().await;
+        let mut one = desk.numbered(&older, 1, "one");
+        let all = u32::try_from(QUEUE_BYTES_MAX).unwrap();
+        let all = Arc::clone(&desk.handover.room).acquire_many_owned(all).await.unwrap();
+        let mut handing_over = Box::pin(desk.handover.hand_over_taken(&older, 1, &mut one));
+        assert!(!is_ready(handing_over.as_mut()).await, "there is no room");
+        let mut beginning = Box::pin(desk.begin());
+        assert!(!is_ready(beginning.as_mut()).await, "its lines would come first");
+        drop(all);
+        handing_over.await.unwrap();
+        let newer = beginning.await;
+        assert_eq!(newer.taken(), 1);
+        // The older one has not heard of it.
+        let mut late = desk.numbered(&older, 2, "TWO");
+        assert_eq!(desk.handover.hand_over_taken(&older, 2, &mut late).await, Err(Evicted));
+        assert!(late.is_empty());
+        let mut two = desk.numbered(&newer, 2, "two");
+        desk.handover.hand_over_taken(&newer, 2, &mut two).await.unwrap();
+        drop((older, newer));
+        let (folder, ..) = desk.end();
+        assert_eq!(bodies(&folder.path().join("one/root.log")), ["one", "two"]);
     }
 
     #[tokio::test]

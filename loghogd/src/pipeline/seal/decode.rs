@@ -18,7 +18,7 @@ use crate::config::checked::Format;
 
 /// Why bytes cannot be decoded.
 #[derive(Debug)]
-pub(in crate::pipeline) enum Flaw {
+pub(super) enum Flaw {
     /// They are not what they should be.
     Damaged,
     /// They need more memory than there may be.
@@ -28,7 +28,7 @@ pub(in crate::pipeline) enum Flaw {
 }
 
 /// A decoder for one stream, member or frame; for xz, for all in the file.
-pub(in crate::pipeline) enum Decoder {
+pub(super) enum Decoder {
     Xz(Unxz),
     Gzip(Gunzip),
     Bzip2(Bunzip),
@@ -36,11 +36,11 @@ pub(in crate::pipeline) enum Decoder {
 }
 
 /// What a step of an encoder or a decoder has done.
-pub(in crate::pipeline) struct Step {
+pub(super) struct Step {
     /// Bytes that were taken.
-    pub(in crate::pipeline) taken: usize,
+    pub(super) taken: usize,
     /// What was made or read has come to its end.
-    pub(in crate::pipeline) ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Step {
@@ -52,7 +52,7 @@ impl Step {
 }
 
 impl Decoder {
-    pub(in crate::pipeline) fn new(format: Format) -> Result<Decoder, Flaw> {
+    pub(super) fn new(format: Format) -> Result<Decoder, Flaw> {
         Ok(match format {
             Format::Xz => Decoder::Xz(
                 Unxz::new_stream_decoder(FOREIGN_DECODER_BYTES_MAX as u64, CONCATENATED)
@@ -71,7 +71,7 @@ impl Decoder {
 
     /// Decodes into the room that `plain` has. `is_all` when nothing comes
     /// behind `sealed`.
-    pub(in crate::pipeline) fn step(
+    pub(super) fn step(
         &mut self,
         sealed: &[u8],
         plain: &mut Vec<u8>,

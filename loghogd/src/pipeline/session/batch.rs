@@ -191,17 +191,9 @@ impl Talk {
 
     /// From here on it is the writer's.
     async fn hand_over(&self, line: &Line, works: &mut Works, last: u64) -> Result<(), End> {
-        match self.greeted.session.take(last).await {
-            Ok(_turn) => {
-                line.road.shared.handover.hand_over(&mut works.batch).await;
-                Ok(())
-            }
-            Err(evicted) => {
-                // The newer session brings them.
-                drop(works.batch.take());
-                Err(End::Farewell(Code::Evicted, evicted.to_string()))
-            }
-        }
+        let (session, handover) = (&self.greeted.session, &line.road.shared.handover);
+        let handed_over = handover.hand_over_taken(session, last, &mut works.batch).await;
+        handed_over.map_err(|evicted| End::Farewell(Code::Evicted, evicted.to_string()))
     }
 
     fn push(

@@ -27,6 +27,9 @@ pub struct Mark {
     /// The time that the last message was given, in nanoseconds since 1970; of the file
     /// before, when there is none. See [`Record::unique_ns`](super::Record::unique_ns).
     pub last_ns: i64,
+    /// What the file begins with, so that no other is taken for it; 0 while nothing of
+    /// it has arrived.
+    pub head: u64,
 }
 
 impl Stream {

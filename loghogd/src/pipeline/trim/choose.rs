@@ -10,8 +10,10 @@
 //!                 counts, and nobody goes in its place.
 //! max_age         a segment ended so long ago.
 //! max_total_size  the files of a facility take more than this: its oldest segments.
-//! min_free        the disk is short of room: the oldest segments of all facilities.
+//! min_free        the disk is short of room: the oldest segments of all facilities; when
+//!                 that is not enough, the oldest of those that were not shipped.
 //! ```
+//! What some target has not got yet is kept from all rules but the last.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,6 +61,8 @@ pub struct Closed {
     pub disk_bytes: u64,
     /// Somebody works on it, or still needs it.
     pub claimed: bool,
+    /// Some target has not got it yet.
+    pub unshipped: bool,
 }
 
 impl Closed {
@@ -80,12 +84,19 @@ pub enum Reason {
     MaxTotalSize,
     /// The disk has less room than `min_free`.
     MinFree,
+    /// The same, and there was nothing else left to delete.
+    MinFreeUnshipped,
 }
 
 impl Reason {
     /// All of them, in the order of their application.
-    pub const ALL: [Reason; 4] =
-        [Reason::BackupCount, Reason::MaxAge, Reason::MaxTotalSize, Reason::MinFree];
+    pub const ALL: [Reason; 5] = [
+        Reason::BackupCount,
+        Reason::MaxAge,
+        Reason::MaxTotalSize,
+        Reason::MinFree,
+        Reason::MinFreeUnshipped,
+    ];
 }
 
 impl fmt::Display for Reason {
@@ -95,6 +106,10 @@ impl fmt::Display for Reason {
             Reason::MaxAge => "older than max_age",
             Reason::MaxTotalSize => "its facility takes more than max_total_size",
             Reason::MinFree => "there is less room than [main] min_free",
+            Reason::MinFreeUnshipped => {
+                "there is less room than [main] min_free, and nothing else to delete; it had NOT \
+                 been shipped to every target, see loghogd ship"
+            }
         })
     }
 }
@@ -146,11 +161,13 @@ pub fn choose(holdings: &[Holding], now: Timestamp, shortage_bytes: u64) -> Choi
     let gained = entries.iter().filter(|entry| entry.reason.is_some());
     let gained = gained.map(|entry| entry.closed.disk_bytes).fold(0, u64::saturating_add);
     let mut missing = shortage_bytes.saturating_sub(gained);
-    for entry in &mut entries {
-        if entry.reason.is_none() && missing > 0 {
-            entry.delete(Reason::MinFree);
-            if entry.reason.is_some() {
-                missing = missing.saturating_sub(entry.closed.disk_bytes);
+    for (unshipped, reason) in [(false, Reason::MinFree), (true, Reason::MinFreeUnshipped)] {
+        for entry in entries.iter_mut().filter(|entry| entry.closed.unshipped == unshipped) {
+            if entry.reason.is_none() && missing > 0 {
+                entry.delete(reason);
+                if entry.reason.is_some() {
+                    missing = missing.saturating_sub(entry.closed.disk_bytes);
+                }
             }
         }
     }
@@ -226,9 +243,10 @@ fn entries(holdings: &[Holding]) -> Vec<Entry<'_>> {
 }
 
 impl<'a> Entry<'a> {
-    /// Marks it, unless it is claimed.
+    /// Marks it, unless it is claimed, or has to be shipped first.
     fn delete(&mut self, reason: Reason) {
-        self.reason = (!self.closed.claimed).then_some(reason);
+        let waits = self.closed.unshipped && reason != Reason::MinFreeUnshipped;
+        self.reason = (!self.closed.claimed && !waits).then_some(reason);
     }
 
     /// Takes what it frees off what its facility has too much.

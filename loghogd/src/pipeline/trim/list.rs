@@ -17,6 +17,14 @@ use crate::disk::{Disk, Facts};
 use crate::pipeline::claims::Claims;
 use crate::pipeline::persist::path::LIVE_SUFFIX;
 use crate::pipeline::rotate::name::{Began, Name, Segment};
+use crate::pipeline::ship::Receipts;
+
+/// Who still needs a segment.
+#[derive(Clone, Copy)]
+pub(super) struct Needs<'a> {
+    pub(super) claims: &'a Claims,
+    pub(super) receipts: &'a Receipts,
+}
 
 /// The files in one application's folder. One that cannot be looked at is
 /// passed over, and the first such trouble given to `trouble`.
@@ -27,7 +35,7 @@ pub(super) fn list(
     disk: &dyn Disk,
     table: &Table,
     folder: &str,
-    claims: &Claims,
+    needs: Needs<'_>,
     zone: &TimeZone,
     trouble: &mut Option<io::Error>,
 ) -> io::Result<Vec<Holding>> {
@@ -47,7 +55,7 @@ pub(super) fn list(
             Err(error) => _ = trouble.get_or_insert(error),
         }
     }
-    Ok(found.finish(folder, claims, zone))
+    Ok(found.finish(folder, needs, zone))
 }
 
 /// What was found so far, by the facility's module.
@@ -94,14 +102,16 @@ impl Found {
         forms.disk_bytes = forms.disk_bytes.saturating_add(facts.disk_bytes);
     }
 
-    fn finish(self, folder: &str, claims: &Claims, zone: &TimeZone) -> Vec<Holding> {
+    fn finish(self, folder: &str, needs: Needs<'_>, zone: &TimeZone) -> Vec<Holding> {
         let mut holdings: Vec<Holding> = self
             .0
             .into_values()
             .map(|(facility, files)| {
-                let file =
-                    |(stem, files): (Box<str>, Files)| files.finish(folder, &stem, claims, zone);
-                Holding { facility, files: files.into_iter().map(file).collect() }
+                let file = |(stem, files): (Box<str>, Files)| {
+                    files.finish(&facility, folder, &stem, needs, zone)
+                };
+                let files = files.into_iter().map(file).collect();
+                Holding { facility, files }
             })
             .collect();
         holdings.sort_by_key(|holding| holding.facility.origins.section_line);
@@ -110,7 +120,14 @@ impl Found {
 }
 
 impl Files {
-    fn finish(self, folder: &str, stem: &str, claims: &Claims, zone: &TimeZone) -> File {
+    fn finish(
+        self,
+        facility: &Facility,
+        folder: &str,
+        stem: &str,
+        needs: Needs<'_>,
+        zone: &TimeZone,
+    ) -> File {
         let live = format!("{stem}{LIVE_SUFFIX}");
         let begins: Vec<Began> = self.segments.keys().copied().skip(1).collect();
         let mut begins = begins.into_iter();
@@ -121,7 +138,8 @@ impl Files {
                 ended: ended(began, begins.next(), forms.modified, zone),
                 bytes: forms.bytes,
                 disk_bytes: forms.disk_bytes,
-                claimed: claims.holds(folder, &live, began),
+                claimed: needs.claims.holds(folder, &live, began),
+                unshipped: needs.receipts.owes(facility, &live, began),
                 forms: forms.forms,
             }
         });

@@ -9,6 +9,7 @@ use super::*;
 use crate::config::read_facilities;
 use crate::disk::LogDir;
 use crate::pipeline::rotate::name::{Name, Segment};
+use crate::pipeline::ship::Receipts;
 use std::fs;
 use std::path::Path;
 
@@ -36,7 +37,7 @@ fn rules(options: &str) -> Table {
 }
 
 fn trimmer(min_free: Option<MinFree>) -> Trimmer {
-    Trimmer::new(min_free, TimeZone::UTC, Arc::new(Stats::new()))
+    Trimmer::new(min_free, TimeZone::UTC, Arc::new(Stats::new()), Receipts::none())
 }
 
 fn segment(name: &str) -> Segment {
@@ -332,8 +333,9 @@ fn many_deletions_are_told_in_few_lines() {
     }
     let table = table("[a]\nrotate = hourly\nbackup_count = 100\n");
     let holdings = {
-        let mut trouble = None;
-        list::list(&shelf, &table, "a", &Claims::new(), &TimeZone::UTC, &mut trouble).unwrap()
+        let (mut trouble, claims, receipts) = (None, Claims::new(), Receipts::none());
+        let needs = list::Needs { claims: &claims, receipts: &receipts };
+        list::list(&shelf, &table, "a", needs, &TimeZone::UTC, &mut trouble).unwrap()
     };
     let choice = choose(&holdings, now(), 0);
     let mut done = Done::default();

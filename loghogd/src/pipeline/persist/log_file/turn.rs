@@ -35,6 +35,7 @@ impl LogFile {
                 // file anew, and mends it.
                 self.begin_message_anew();
                 self.retire(desk);
+                self.forget_live(desk);
                 self.found(found, desk.at);
             }
             Some(_) => {}
@@ -48,7 +49,7 @@ impl LogFile {
         desk.stats.add(Counter::FilesReopened, 1);
         self.cut_back(desk);
         self.retire(desk);
-        self.forget_live();
+        self.forget_live(desk);
     }
 
     /// Gives what is in the live file the name of a segment. None when there
@@ -65,7 +66,7 @@ impl LogFile {
         let opened_for_this = self.open.is_none();
         let name = desk.form.name(&self.live);
         if desk.disk.facts(&self.folder, &name)?.is_none_or(|found| found.bytes == 0) {
-            self.forget_live();
+            self.forget_live(desk);
             return Ok(None);
         }
         self.open(desk)?;
@@ -112,7 +113,7 @@ impl LogFile {
             }
         }
         self.retire(desk);
-        self.forget_live();
+        self.forget_live(desk);
         Ok(Some(segment))
     }
 
@@ -160,7 +161,10 @@ impl LogFile {
         }
     }
 
-    pub(super) fn forget_live(&mut self) {
+    pub(super) fn forget_live(&mut self, desk: &Desk<'_>) {
+        if !self.facility.ship.is_empty() {
+            desk.notices.left(&self.folder, &self.live);
+        }
         (self.bytes, self.began, self.due, self.since) = (0, None, None, None);
     }
 

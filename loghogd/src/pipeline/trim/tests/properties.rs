@@ -226,9 +226,11 @@ proptest! {
 
         // Each deletion was necessary: without the last one it would not do.
         let rules = Rules { max_total_size: [max_total_size, 0, 0], ..generous.clone() };
+        let (claims, receipts) = (Claims::new(), Receipts::none());
         let list = |table: &Table| -> Vec<Holding> {
             ["a", "b"].into_iter().flat_map(|folder| {
-                list::list(&shelf, table, folder, &Claims::new(), &TimeZone::UTC, &mut None).unwrap()
+                let needs = list::Needs { claims: &claims, receipts: &receipts };
+                list::list(&shelf, table, folder, needs, &TimeZone::UTC, &mut None).unwrap()
             }).collect()
         };
         let holdings = list(&rules.table());

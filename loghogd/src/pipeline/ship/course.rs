@@ -1,0 +1,482 @@
+//! One stream on its way to one target: what is next, and how far it is.
+//! The files of a stream, as they stand on the disk -> parts of batches, in order; then a receipt.
+//! Invariant: the mark is about the first segment that is owed, or else about the live file.
+//! Leaves out: delivering (`run`), and where receipts are kept (`receipts`).
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::batch::{Batch, Part};
+use super::limits::{HEAD_BYTES, READ_BYTES};
+use super::mark::{Mark, Stream};
+use super::notices::{Notices, Tail};
+use super::receipts::State;
+use super::record::Reader;
+use super::split::Splitter;
+use super::target::{Limits, Whole};
+use crate::config::facility::Facility;
+use crate::disk::{Disk, DiskFile};
+use crate::pipeline::claims::{Claim, Claims};
+use crate::pipeline::rotate::name::{Began, Segment};
+use crate::pipeline::seal::Lines;
+
+/// What all courses of a target share.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) claims: Claims,
+    pub(super) notices: Notices,
+    pub(super) zone: TimeZone,
+    /// Live files are followed, and plain segments are read.
+    pub(super) follows: bool,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Course {
+    pub(super) stream: Arc<Stream>,
+    pub(super) facility: Arc<Facility>,
+    pub(super) state: State,
+    /// What of `state` was published.
+    pub(super) published: Mark,
+    /// When that was.
+    pub(super) published_at: Instant,
+    /// Closed segments that are not through, in the order of their lines.
+    pub(super) owed: VecDeque<Owed>,
+    /// It stands still until somebody has done something.
+    pub(super) stopped: Option<String>,
+    /// How far the live file was safe when it was looked at last, in bytes.
+    pub(super) live_bytes: u64,
+    /// The live file that is known to come behind all that is owed; and one of which that
+    /// will be known when the folder has been looked at once more.
+    live: Option<(u64, u64)>,
+    candidate: Option<(u64, u64)>,
+    reading: Option<Reading>,
+}
+
+/// A segment that is not through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owed {
+    /// In the form in which it is read.
+    pub(super) segment: Segment,
+    /// What it takes on the disk in that form, in bytes.
+    pub(super) bytes: u64,
+}
+
+/// An open file.
+#[derive(Debug)]
+struct Reading {
+    which: Which,
+    source: Source,
+    /// What was read and is not handed out; it begins with a message.
+    buffer: Vec<u8>,
+    /// How far the file is handed out; the course's mark, or ahead of it.
+    mark: Mark,
+    times: Reader,
+    file: Arc<str>,
+    /// Nothing comes behind the buffer.
+    ended: bool,
+    _claim: Option<Claim>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Closed(Began),
+    Live((u64, u64)),
+}
+
+/// Where bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// Lines as they are, up to here.
+    Lines { file: Box<dyn DiskFile>, at: u64, end: u64 },
+    /// A sealed segment.
+    Sealed(Box<Lines>),
+}
+
+/// What came of opening the next file.
+enum Opened {
+    Reading(Box<Reading>),
+    Nothing,
+    Look,
+}
+
+/// What came of filling a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Filled {
+    /// There is nothing to send.
+    Nothing,
+    /// A part was added; with it, this segment is through.
+    Part(Option<Began>),
+    /// Nothing is left of this segment: it is through.
+    Through(Began),
+    /// The folder has to be looked at before anything else: a file has turned.
+    Look,
+}
+
+impl Course {
+    pub(super) fn new(stream: Stream, facility: Arc<Facility>, state: State) -> Course {
+        Course {
+            stream: Arc::new(stream),
+            facility,
+            published: state.mark,
+            published_at: Instant::now(),
+            state,
+            owed: VecDeque::new(),
+            stopped: None,
+            live_bytes: 0,
+            live: None,
+            candidate: None,
+            reading: None,
+        }
+    }
+
+    /// Forgets what was read ahead of the mark: it is delivered again from there.
+    pub(super) fn rewind(&mut self) {
+        self.reading = None;
+    }
+
+    /// Is a file open?
+    pub(super) fn is_open(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// The next segment, where whole segments are shipped and it is sealed.
+    pub(super) fn whole<'d>(&self, disk: &'d dyn Disk) -> Option<Whole<'d>> {
+        let next = self.owed.front().filter(|next| next.segment.format.is_some())?;
+        Some(Whole {
+            stream: Arc::clone(&self.stream),
+            facility: Arc::clone(&self.facility),
+            segment: next.segment.clone(),
+            disk,
+        })
+    }
+
+    /// Adds what comes next to a batch, so much that it stays within `limits`.
+    ///
+    /// # Errors
+    /// What the system says; `InvalidData` when the file is damaged.
+    pub(super) fn fill(
+        &mut self,
+        ground: &Ground,
+        batch: &mut Batch,
+        limits: Limits,
+    ) -> io::Result<Filled> {
+        if !self.is_current(ground) {
+            self.reading = None;
+        }
+        let opened = match self.reading.take() {
+            Some(reading) => Ok(Opened::Reading(Box::new(reading))),
+            None => self.open(ground),
+        };
+        let mut reading = match opened {
+            Ok(Opened::Reading(reading)) => *reading,
+            Ok(Opened::Nothing) => return Ok(Filled::Nothing),
+            Ok(Opened::Look) => return Ok(Filled::Look),
+            // It has been sealed, or deleted, since the folder was looked at.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Filled::Look),
+            Err(error) => return Err(error),
+        };
+        let begin = reading.mark;
+        let mut part = Part {
+            stream: Arc::clone(&self.stream),
+            facility: Arc::clone(&self.facility),
+            file: Arc::clone(&reading.file),
+            begin,
+            end: begin,
+            bytes: Vec::new(),
+            messages: Vec::new(),
+        };
+        while limits.records > part.messages.len() && limits.bytes > part.bytes.len() {
+            let left = Limits {
+                records: limits.records - part.messages.len(),
+                bytes: limits.bytes - part.bytes.len(),
+            };
+            if !reading.hand_out(&mut part, left) && !reading.read_more()? {
+                break;
+            }
+        }
+        part.end = reading.mark;
+        let through = match reading.which {
+            Which::Closed(began) if reading.ended && reading.buffer.is_empty() => Some(began),
+            _ => None,
+        };
+        self.reading = Some(reading);
+        if part.messages.is_empty() {
+            return Ok(through.map_or(Filled::Nothing, Filled::Through));
+        }
+        batch.parts.push(part);
+        Ok(Filled::Part(through))
+    }
+
+    /// A segment is through; the next file is the next one.
+    pub(super) fn finish(&mut self, began: Began) -> State {
+        let mut state = self.state.clone();
+        state.done.insert(began);
+        state.mark =
+            Mark { number: state.mark.number + 1, last_ns: state.mark.last_ns, ..Mark::default() };
+        state
+    }
+
+    /// Takes note of a state that was published.
+    pub(super) fn took(&mut self, state: State, now: Instant) {
+        if state.mark.number != self.state.mark.number {
+            self.reading = None;
+        }
+        self.owed.retain(|owed| !state.done.contains(&owed.segment.began));
+        (self.published, self.published_at) = (state.mark, now);
+        self.state = state;
+    }
+
+    /// Is what is open still what comes next?
+    fn is_current(&mut self, ground: &Ground) -> bool {
+        let Some(reading) = &mut self.reading else { return true };
+        match reading.which {
+            Which::Closed(began) => {
+                self.owed.front().is_some_and(|owed| owed.segment.began == began)
+            }
+            Which::Live(id) => {
+                let tail = ground.notices.tail(&self.stream, || None);
+                match (tail, &mut reading.source) {
+                    (Some(tail), Source::Lines { end, .. }) if tail.id == id => {
+                        *end = tail.safe_bytes;
+                        self.live_bytes = tail.safe_bytes;
+                        true
+                    }
+                    _ => false,
+                }
+            }
+        }
+    }
+
+    /// Takes note of what is owed, after a look at the folder.
+    pub(super) fn looked(&mut self, owed: VecDeque<Owed>) {
+        self.owed = owed;
+        // A file that was live before the look has nothing before it but what is owed.
+        self.live = self.candidate.take().or(self.live);
+    }
+
+    fn open(&mut self, ground: &Ground) -> io::Result<Opened> {
+        match self.owed.front().map(|owed| owed.segment.clone()) {
+            Some(segment) if segment.format.is_some() || ground.follows => {
+                let reading = self.open_closed(ground, &segment)?;
+                Ok(Opened::Reading(Box::new(reading)))
+            }
+            // It has not been sealed yet, and nothing goes before it.
+            Some(_) => Ok(Opened::Nothing),
+            None if ground.follows => self.open_live(ground),
+            None => Ok(Opened::Nothing),
+        }
+    }
+
+    fn open_closed(&mut self, ground: &Ground, segment: &Segment) -> io::Result<Reading> {
+        // It may be deleted as long as nobody holds it.
+        let claim = ground.claims.claim(&self.stream.app, segment);
+        let name = segment.to_string();
+        let file = ground.disk.open(&self.stream.app, &name)?;
+        let source = match segment.format {
+            Some(format) => Source::Sealed(Box::new(Lines::open(file, Some(format))?)),
+            None => {
+                // What turned a moment ago may not be safe yet.
+                file.sync()?;
+                let end = file.facts()?.bytes;
+                Source::Lines { file, at: 0, end }
+            }
+        };
+        self.begin(ground, Which::Closed(segment.began), source, &name, Some(claim))
+    }
+
+    fn open_live(&mut self, ground: &Ground) -> io::Result<Opened> {
+        let (folder, name) = (&*self.stream.app, &*self.stream.live);
+        let facts = || ground.disk.facts(folder, name).ok().flatten();
+        let look = || facts().map(|facts| Tail { id: facts.id, safe_bytes: facts.bytes });
+        let tail = ground.notices.tail(&self.stream, look).filter(|tail| tail.safe_bytes > 0);
+        let Some(tail) = tail else {
+            self.live_bytes = 0;
+            return Ok(Opened::Nothing);
+        };
+        self.live_bytes = tail.safe_bytes;
+        if self.live != Some(tail.id) {
+            // What was live before it may have become a segment that is not known yet.
+            self.candidate = Some(tail.id);
+            return Ok(Opened::Look);
+        }
+        let file = ground.disk.open(folder, name)?;
+        if file.facts()?.id != tail.id {
+            self.live = None;
+            return Ok(Opened::Look);
+        }
+        // Whoever wrote it before this process may not have synced it.
+        file.sync()?;
+        let source = Source::Lines { file, at: 0, end: tail.safe_bytes };
+        let name = name.to_owned();
+        let reading = self.begin(ground, Which::Live(tail.id), source, &name, None)?;
+        Ok(Opened::Reading(Box::new(reading)))
+    }
+
+    /// Goes to the mark in a file that was opened, if it is about this file.
+    fn begin(
+        &mut self,
+        ground: &Ground,
+        which: Which,
+        mut source: Source,
+        name: &str,
+        claim: Option<Claim>,
+    ) -> io::Result<Reading> {
+        let head_bytes = source.take_up_to(HEAD_BYTES)?;
+        let head = head_of(&head_bytes);
+        if self.state.mark.offset > 0 && self.state.mark.head != head {
+            warn!(
+                "a file of {} was removed before all of it was shipped; {name} is shipped from its \
+                 beginning",
+                self.stream.shown()
+            );
+            let Mark { number, last_ns, .. } = self.state.mark;
+            self.state.mark = Mark { number: number + 1, last_ns, ..Mark::default() };
+        }
+        if self.state.mark.offset == 0 {
+            let aside = self.state.aside.filter(|aside| aside.head == head);
+            if let Some(Mark { offset, records, .. }) = aside {
+                (self.state.mark.offset, self.state.mark.records) = (offset, records);
+                self.state.aside = None;
+            }
+            self.state.mark.head = head;
+        }
+        let mark = self.state.mark;
+        let buffer = source.skip(head_bytes, mark.offset)?;
+        Ok(Reading {
+            which,
+            source,
+            buffer,
+            mark,
+            times: Reader::new(ground.zone.clone(), mark.last_ns),
+            file: name.into(),
+            ended: false,
+            _claim: claim,
+        })
+    }
+}
+
+impl Reading {
+    /// Moves messages from the buffer to the part. False when more has to be read first.
+    fn hand_out(&mut self, part: &mut Part, limits: Limits) -> bool {
+        let is_live = matches!(self.which, Which::Live(_));
+        // What is safe of a live file ends with a message.
+        let whole = self.ended || (is_live && self.source.is_at_end());
+        let mut splitter = Splitter::new(&self.buffer, whole);
+        let (offset, mut handed_out) = (part.bytes.len(), 0);
+        for mut message in splitter.by_ref().take(limits.records) {
+            let bytes = self.buffer.get(message.begin..message.end).unwrap_or_default();
+            let times = self.times.times(bytes);
+            handed_out = message.end;
+            message.begin += offset;
+            message.end += offset;
+            part.messages.push((message, times));
+            self.mark.records += 1;
+            if handed_out >= limits.bytes {
+                break;
+            }
+        }
+        part.bytes.extend(self.buffer.drain(..handed_out));
+        self.mark.offset += handed_out as u64;
+        self.mark.last_ns = self.times.last_ns();
+        handed_out > 0
+    }
+
+    /// Reads more. False when there is no more.
+    fn read_more(&mut self) -> io::Result<bool> {
+        if self.ended {
+            return Ok(false);
+        }
+        let before = self.buffer.len();
+        let bytes = READ_BYTES.max(before);
+        self.buffer.resize(before + bytes, 0);
+        let read = self.source.read(self.buffer.get_mut(before..).unwrap_or_default());
+        self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
+        if read? > 0 {
+            return Ok(true);
+        }
+        let Which::Closed(_) = self.which else { return Ok(false) };
+        self.ended = true;
+        if let Source::Lines { .. } = self.source {
+            // Half a line is what a power failure has left; it is cut off, not shipped.
+            let whole = memchr::memrchr(b'\n', &self.buffer).map_or(0, |feed| feed + 1);
+            self.buffer.truncate(whole);
+        }
+        Ok(!self.buffer.is_empty())
+    }
+}
+
+impl Source {
+    fn is_at_end(&self) -> bool {
+        matches!(self, Source::Lines { at, end, .. } if at >= end)
+    }
+
+    /// Up to so many bytes from the beginning.
+    fn take_up_to(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut beginning = vec![0; bytes];
+        let mut filled = 0;
+        while filled < bytes {
+            match self.read(beginning.get_mut(filled..).unwrap_or_default())? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        beginning.truncate(filled);
+        Ok(beginning)
+    }
+
+    /// Goes to `offset`; `beginning` was read already. Returns what of it stands behind.
+    fn skip(&mut self, mut beginning: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
+        if let Source::Lines { at, .. } = self {
+            *at = offset;
+            return Ok(Vec::new());
+        }
+        let read = beginning.len() as u64;
+        if offset <= read {
+            let offset = usize::try_from(offset).unwrap_or(beginning.len());
+            beginning.drain(..offset);
+            return Ok(beginning);
+        }
+        let mut left = offset - read;
+        let mut slice = vec![0; READ_BYTES];
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES);
+            match self.read(slice.get_mut(..wanted).unwrap_or_default())? {
+                0 => break,
+                bytes => left -= bytes as u64,
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Lines { file, at, end } => {
+                let left = usize::try_from(end.saturating_sub(*at)).unwrap_or(usize::MAX);
+                let room = buffer.len().min(left);
+                let read = file.read_at(buffer.get_mut(..room).unwrap_or_default(), *at)?;
+                *at += read as u64;
+                Ok(read)
+            }
+            Source::Sealed(plain) => plain.read(buffer),
+        }
+    }
+}
+
+/// What tells a file from others: a checksum of its first line, or as much of that as
+/// fits. Never 0.
+fn head_of(beginning: &[u8]) -> u64 {
+    let end = memchr::memchr(b'\n', beginning).map_or(beginning.len(), |feed| feed + 1);
+    let digest = Sha256::digest(beginning.get(..end).unwrap_or_default());
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(first).max(1)
+}

@@ -1,0 +1,234 @@
+//! Starts and stops the threads that ship.
+//! Targets as configured -> a thread for each; a new configuration -> other threads.
+//! Invariant: of one target there is one thread; one that has changed ends before it begins anew.
+//! Leaves out: what a thread does (`run`).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::runtime::Handle;
+use tracing::{error, info, warn};
+
+use super::course::Ground;
+use super::notices::{Notices, Replay};
+use super::pace::{Pauses, Throttle};
+use super::receipts::Receipts;
+use super::run::{Run, Way, say_begin};
+use super::status::{Board, Status};
+use super::target::{Surroundings, Trouble};
+use crate::config::facility::Table;
+use crate::config::ship::{Kind, Target, When};
+use crate::disk::Disk;
+use crate::limits::PANIC_PAUSE;
+use crate::pipeline::claims::Claims;
+use crate::pipeline::cold::Bell;
+use crate::stats::Stats;
+
+/// What those who ship need of the daemon.
+#[derive(Debug)]
+pub struct Shared {
+    /// The log folder.
+    pub disk: Arc<dyn Disk>,
+    /// What has arrived where.
+    pub receipts: Receipts,
+    /// Whose files go where.
+    pub table: Arc<ArcSwap<Table>>,
+    /// Keeps others from deleting what is being read.
+    pub claims: Claims,
+    /// Rung when something may be deleted; it passes on what there is to do.
+    pub bell: Arc<Bell>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+    /// In which zone lines are stamped.
+    pub zone: TimeZone,
+    /// Where targets wait.
+    pub runtime: Handle,
+}
+
+/// All threads that ship.
+#[derive(Debug)]
+pub struct Shippers {
+    shared: Shared,
+    at_work: BTreeMap<Box<str>, Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    target: Target,
+    board: Board,
+    surroundings: Surroundings,
+    thread: JoinHandle<()>,
+}
+
+impl Shippers {
+    /// Nothing is shipped yet.
+    pub fn new(shared: Shared) -> Shippers {
+        Shippers { shared, at_work: BTreeMap::new() }
+    }
+
+    /// Ships to these targets from now on, and to no others. What stands still is tried
+    /// again. Waits a moment for threads that end.
+    pub fn ship_to(&mut self, targets: &[Target], patience: Duration) {
+        let gone: Vec<Box<str>> = self
+            .at_work
+            .iter()
+            .filter(|(_, worker)| !targets.contains(&worker.target))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &gone {
+            info!("shipping to {name} ends: its section has changed");
+            self.end(name);
+        }
+        let until = Instant::now() + patience;
+        for name in gone {
+            let Some(worker) = self.at_work.remove(&name) else { continue };
+            wait_for(&worker, until);
+        }
+        self.notices().reloaded();
+        for target in targets {
+            if !self.at_work.contains_key(&target.name)
+                && let Err(error) = self.begin(target)
+            {
+                error!("cannot ship to {}: {error}", target.name);
+            }
+        }
+    }
+
+    /// How all targets are doing, in the order of their names.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.at_work.values().map(|worker| worker.board.status()).collect()
+    }
+
+    /// Sends again what was received between these times; returns how many segments
+    /// these are. None when there is no such target.
+    ///
+    /// # Errors
+    /// When that cannot be noted, or when the target's thread does not answer.
+    pub fn replay(
+        &self,
+        target: &str,
+        from: Timestamp,
+        to: Timestamp,
+        patience: Duration,
+    ) -> Option<io::Result<u64>> {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        if !self.notices().replay(target, Replay { from, to, answer }) {
+            return None;
+        }
+        Some(answered.recv_timeout(patience).unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the target is busy; what was asked for is done when it is not any more",
+            ))
+        }))
+    }
+
+    /// It is over: what is on its way may come to its end until then.
+    pub fn stop(&mut self, until: Instant) {
+        let names: Vec<Box<str>> = self.at_work.keys().cloned().collect();
+        names.iter().for_each(|name| self.end(name));
+        self.at_work.values().for_each(|worker| wait_for(worker, until));
+    }
+
+    fn end(&self, name: &str) {
+        if let Some(worker) = self.at_work.get(name) {
+            worker.surroundings.end();
+        }
+        self.notices().wake(name);
+        self.notices().forget(name);
+    }
+
+    fn notices(&self) -> &Notices {
+        &self.shared.bell.notices
+    }
+
+    fn begin(&mut self, target: &Target) -> io::Result<()> {
+        let Shared { disk, receipts, table, claims, bell, stats, zone, runtime } = &self.shared;
+        let instance = receipts.instance(choose)?;
+        let surroundings = Surroundings::new(runtime.clone(), &instance, zone.clone());
+        let kind = target.kind.name();
+        let board = Board::new(&target.name, kind);
+        let way = way(target, &surroundings).map_err(io::Error::other)?;
+        say_begin(&target.name, kind, target.rate_bytes);
+        let mut run = Run {
+            name: target.name.clone(),
+            way,
+            ground: Ground {
+                disk: Arc::clone(disk),
+                claims: claims.clone(),
+                notices: bell.notices.clone(),
+                zone: zone.clone(),
+                follows: target.when == When::Live,
+            },
+            table: Arc::clone(table),
+            receipts: receipts.clone(),
+            listener: bell.notices.listen(&target.name),
+            bell: Arc::clone(bell),
+            stats: Arc::clone(stats),
+            board: board.clone(),
+            surroundings: surroundings.clone(),
+            throttle: Throttle::new(target.rate_bytes, Instant::now()),
+            courses: BTreeMap::new(),
+            ready: Default::default(),
+            pauses: Pauses::default(),
+            is_connected: false,
+            stopped: false,
+            said: None,
+        };
+        let name = target.name.clone();
+        let thread = thread::Builder::new().name(format!("ship-{name}")).spawn(move || {
+            while catch_unwind(AssertUnwindSafe(|| run.run())).is_err() {
+                error!(
+                    "the thread that ships to {} has met a fault of its own and begins again; please \
+                     report this",
+                    run.name
+                );
+                run.begin_anew();
+                thread::sleep(PANIC_PAUSE);
+            }
+        })?;
+        let worker = Worker { target: target.clone(), board, surroundings, thread };
+        self.at_work.insert(target.name.clone(), worker);
+        Ok(())
+    }
+}
+
+fn wait_for(worker: &Worker, until: Instant) {
+    while !worker.thread.is_finished() {
+        if Instant::now() >= until {
+            // What it was delivering is delivered again, where that is needed.
+            warn!("the thread that ships to {} has not ended in time", worker.target.name);
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What a target delivers with.
+///
+/// # Errors
+/// What keeps it from being tried at all.
+pub(super) fn way(target: &Target, _surroundings: &Surroundings) -> Result<Way, Trouble> {
+    match &target.kind {
+        Kind::Kafka(_) | Kind::S3(_) | Kind::InfluxDb(_) => {
+            Err(Trouble::later("there is no such target in this build yet"))
+        }
+    }
+}
+
+/// A number that no other log folder has.
+fn choose() -> u64 {
+    let mut bytes = [0; 8];
+    match ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes) {
+        Ok(()) => u64::from_be_bytes(bytes),
+        // The system has no randomness: the clock and the process are unlikely enough.
+        Err(_) => Timestamp::now().as_microsecond().unsigned_abs() ^ u64::from(std::process::id()),
+    }
+}

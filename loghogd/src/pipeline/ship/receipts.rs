@@ -1,0 +1,323 @@
+//! Remembers what has arrived where.
+//! A target and a stream -> which of its segments are through, and how far the next one is.
+//! Invariant: what is remembered was published: after a stop it is there, or it was never said.
+//! Leaves out: what targets remember themselves; deletion, which asks here.
+//!
+//! ```text
+//! LOGDIR/.loghogd/ship/
+//!   instance/id.1                    16 hex digits: which log folder this is
+//!   TARGET:APP/LIVE.REVISION         the state of one stream at one target
+//!   TARGET:APP/LIVE.REVISION.part    one that was not finished
+//!   TARGET/dead-letter.log           see `dead`
+//!
+//! loghog-ship 1
+//! number 12                  so many files of the stream are through, or were sent again
+//! offset 4096                of the next one: bytes, messages, the last unique time
+//! records 17
+//! last_ns 1795431600000000000
+//! head 0123456789abcdef      what that file begins with
+//! aside 4096 17 0123456789abcdef    the same of a file that has to wait for others
+//! done 2026-11-20-00-00-00-000000
+//! ```
+//! Only segments that are still there stand among those that are through.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::limits::STATE_BYTES_MAX;
+use super::mark::{Mark, Stream};
+use crate::config::facility::Facility;
+use crate::disk::Disk;
+use crate::pipeline::rotate::name::{Began, Name};
+
+/// The first line of a state.
+const HEAD_LINE: &str = "loghog-ship 1";
+
+/// The end of the name of a state that is being written.
+const UNFINISHED: &str = ".part";
+
+/// Where the name of the log folder is kept.
+const INSTANCE: &str = "instance";
+
+/// What is known of one stream at one target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// How far the next file is.
+    pub mark: Mark,
+    /// How far a file is that has to wait, because others before it are sent again.
+    pub aside: Option<Mark>,
+    /// Segments that are through, and still there.
+    pub done: BTreeSet<Began>,
+}
+
+/// All states. A clone is the same.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    disk: Arc<dyn Disk>,
+    states: Arc<Mutex<HashMap<Key, Kept>>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    target: Box<str>,
+    stream: Stream,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    state: State,
+    revision: u64,
+}
+
+impl Receipts {
+    /// Reads what is there in the state folder `disk`.
+    ///
+    /// # Errors
+    /// What the system says, and a state that is damaged, with its path.
+    pub fn open(disk: Arc<dyn Disk>) -> io::Result<Receipts> {
+        let mut states: HashMap<Key, Kept> = HashMap::new();
+        for folder in disk.folders()? {
+            let Some((target, app)) = folder.split_once(':') else { continue };
+            for name in disk.names(&folder)? {
+                let Some((live, revision)) = revision_of(&name) else {
+                    if name.ends_with(UNFINISHED) {
+                        disk.remove(&folder, &name)?;
+                    }
+                    continue;
+                };
+                let stream = Stream { app: app.into(), live: live.into() };
+                let kept = states.entry(Key { target: target.into(), stream }).or_default();
+                if revision > kept.revision {
+                    *kept = Kept { state: load(&*disk, &folder, &name)?, revision };
+                }
+            }
+        }
+        Ok(Receipts { disk, states: Arc::new(Mutex::new(states)) })
+    }
+
+    /// Nothing is remembered, for tests that ship nothing.
+    #[cfg(test)]
+    pub(crate) fn none() -> Receipts {
+        Receipts::open(Arc::new(crate::disk::simulated::Simulated::new())).unwrap()
+    }
+
+    /// The name of this log folder among all in the world; chosen when it is first
+    /// asked for.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn instance(&self, choose: impl FnOnce() -> u64) -> io::Result<String> {
+        const NAME: &str = "id.1";
+        if self.disk.facts(INSTANCE, NAME)?.is_some() {
+            let text = read(&*self.disk, INSTANCE, NAME)?;
+            let id = text.trim();
+            return match id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                true => Ok(id.to_owned()),
+                false => Err(damaged(&*self.disk, INSTANCE, NAME, "it is not 16 hex digits")),
+            };
+        }
+        let id = format!("{:016x}", choose());
+        publish(&*self.disk, INSTANCE, NAME, &id)?;
+        Ok(id)
+    }
+
+    /// What is known of a stream.
+    pub fn state(&self, target: &str, stream: &Stream) -> State {
+        let key = Key { target: target.into(), stream: stream.clone() };
+        self.states().get(&key).map(|kept| kept.state.clone()).unwrap_or_default()
+    }
+
+    /// The streams that something is known of.
+    pub fn streams(&self, target: &str) -> Vec<Stream> {
+        let states = self.states();
+        let keys = states.keys().filter(|key| *key.target == *target);
+        keys.map(|key| key.stream.clone()).collect()
+    }
+
+    /// Publishes a state; when this returns, it is safe.
+    ///
+    /// # Errors
+    /// What the system says; what was known before holds on.
+    pub fn put(&self, target: &str, stream: &Stream, state: State) -> io::Result<()> {
+        let key = Key { target: target.into(), stream: stream.clone() };
+        let before = self.states().get(&key).map_or(0, |kept| kept.revision);
+        let revision = before + 1;
+        let folder = format!("{target}:{}", stream.app);
+        publish(&*self.disk, &folder, &format!("{}.{revision}", stream.live), &state.text())?;
+        self.states().insert(key, Kept { state, revision });
+        if before > 0 {
+            // What stays is older, and never read again.
+            let _ = self.disk.remove(&folder, &format!("{}.{before}", stream.live));
+        }
+        Ok(())
+    }
+
+    /// Is there a target that has not got this segment yet?
+    pub fn owes(&self, facility: &Facility, live: &str, began: Began) -> bool {
+        if facility.ship.is_empty() || !facility.keep_until_shipped {
+            return false;
+        }
+        let states = self.states();
+        let stream = Stream { app: facility.app.clone(), live: live.into() };
+        let has = |target: &Box<str>| {
+            let key = Key { target: target.clone(), stream: stream.clone() };
+            states.get(&key).is_some_and(|kept| kept.state.done.contains(&began))
+        };
+        !facility.ship.iter().all(has)
+    }
+
+    /// Where it is kept.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    fn states(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn text(&self) -> String {
+        let Mark { number, offset, records, last_ns, head } = self.mark;
+        let mut text = format!(
+            "{HEAD_LINE}\nnumber {number}\noffset {offset}\nrecords {records}\n\
+             last_ns {last_ns}\nhead {head:016x}\n"
+        );
+        // A String takes everything.
+        if let Some(Mark { offset, records, head, .. }) = self.aside {
+            let _ = writeln!(text, "aside {offset} {records} {head:016x}");
+        }
+        for began in &self.done {
+            let _ = writeln!(text, "done {began}");
+        }
+        text
+    }
+
+    fn read(text: &str) -> Option<State> {
+        let mut lines = text.lines();
+        (lines.next()? == HEAD_LINE).then_some(())?;
+        let mut state = State::default();
+        for line in lines {
+            let (name, value) = line.split_once(' ')?;
+            match name {
+                "number" => state.mark.number = value.parse().ok()?,
+                "offset" => state.mark.offset = value.parse().ok()?,
+                "records" => state.mark.records = value.parse().ok()?,
+                "last_ns" => state.mark.last_ns = value.parse().ok()?,
+                "head" => state.mark.head = u64::from_str_radix(value, 16).ok()?,
+                "aside" => {
+                    let mut parts = value.split(' ');
+                    let mut next = |radix| u64::from_str_radix(parts.next()?, radix).ok();
+                    let (offset, records, head) = (next(10)?, next(10)?, next(16)?);
+                    state.aside = Some(Mark { offset, records, head, ..Mark::default() });
+                }
+                "done" => _ = state.done.insert(began(value)?),
+                _ => return None,
+            }
+        }
+        Some(state)
+    }
+}
+
+fn began(stamp: &str) -> Option<Began> {
+    match Name::read(&format!("x.log.{stamp}")) {
+        Name::Segment(segment) if segment.format.is_none() => Some(segment.began),
+        _ => None,
+    }
+}
+
+/// `web.log.17` -> `web.log`, 17.
+fn revision_of(name: &str) -> Option<(&str, u64)> {
+    let (live, revision) = name.rsplit_once('.')?;
+    let number = revision.parse().ok().filter(|&number: &u64| number > 0)?;
+    (number.to_string() == revision && live.ends_with(".log")).then_some((live, number))
+}
+
+fn load(disk: &dyn Disk, folder: &str, name: &str) -> io::Result<State> {
+    let text = read(disk, folder, name)?;
+    State::read(&text).ok_or_else(|| damaged(disk, folder, name, "it is no state of ours"))
+}
+
+fn read(disk: &dyn Disk, folder: &str, name: &str) -> io::Result<String> {
+    let mut text = String::new();
+    disk.open(folder, name)?.take(STATE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn damaged(disk: &dyn Disk, folder: &str, name: &str, why: &str) -> io::Error {
+    let path = disk.path().join(folder).join(name);
+    let what = format!(
+        "{} cannot be read: {why}; move it away, and what it is about is shipped again",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Temporary name, sync, rename, sync of the folder.
+fn publish(disk: &dyn Disk, folder: &str, name: &str, text: &str) -> io::Result<()> {
+    let part = format!("{name}{UNFINISHED}");
+    // The folder may not be there yet: opening a file to write makes it.
+    disk.remove(folder, &part)?;
+    let mut file = disk.open_live(folder, &part)?.file;
+    file.write_all(text.as_bytes())?;
+    file.sync()?;
+    disk.rename(folder, &part, name)?;
+    disk.sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::LogDir;
+    use tempfile::TempDir;
+
+    fn opened(folder: &TempDir) -> Receipts {
+        Receipts::open(Arc::new(LogDir::open(folder.path()).unwrap())).unwrap()
+    }
+
+    fn state() -> State {
+        State {
+            mark: Mark { number: 12, offset: 4096, records: 17, last_ns: -5, head: 0x1234 },
+            aside: Some(Mark { offset: 3, records: 2, head: 7, ..Mark::default() }),
+            done: [began("2026-11-20-00-00-00-000000").unwrap()].into(),
+        }
+    }
+
+    #[test]
+    fn a_state_that_was_put_is_there_after_a_restart() {
+        let folder = TempDir::new().unwrap();
+        let stream = Stream { app: "my-app".into(), live: "web.log".into() };
+        let receipts = opened(&folder);
+        for number in 1..=12 {
+            let mut state = state();
+            state.mark.number = number;
+            receipts.put("kafka", &stream, state).unwrap();
+        }
+        let id = receipts.instance(|| 0xabc).unwrap();
+        assert_eq!(id, "0000000000000abc");
+        drop(receipts);
+        std::fs::write(folder.path().join("kafka:my-app/web.log.13.part"), "x").unwrap();
+        let receipts = opened(&folder);
+        assert_eq!(receipts.state("kafka", &stream), state());
+        assert_eq!(receipts.state("s3", &stream), State::default());
+        assert_eq!(receipts.streams("kafka"), std::slice::from_ref(&stream));
+        assert_eq!(receipts.instance(|| 7).unwrap(), id);
+        let names: Vec<_> = std::fs::read_dir(folder.path().join("kafka:my-app"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["web.log.12"]);
+    }
+
+    #[test]
+    fn a_damaged_state_is_refused_with_its_path() {
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("kafka:my-app")).unwrap();
+        std::fs::write(folder.path().join("kafka:my-app/web.log.1"), "hello").unwrap();
+        let disk = Arc::new(LogDir::open(folder.path()).unwrap());
+        let error = Receipts::open(disk).unwrap_err().to_string();
+        assert!(error.contains("kafka:my-app/web.log.1 cannot be read"), "{error}");
+    }
+}
