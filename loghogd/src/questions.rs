@@ -3,11 +3,13 @@
 //! Invariant: no answer repeats a secret, and asking changes nothing.
 //! Leaves out: the running daemon; the answers come from the files alone.
 
+mod archive;
 mod check;
 mod explain;
 mod schedule;
 mod surroundings;
 
+pub use archive::archive;
 pub use check::check_config;
 pub use explain::explain;
 pub use schedule::schedule;

@@ -18,6 +18,7 @@ mod pace;
 mod receipts;
 mod record;
 mod run;
+pub mod s3;
 mod split;
 mod status;
 mod target;

@@ -21,6 +21,7 @@ use super::notices::{Notices, Replay};
 use super::pace::{Pauses, Throttle};
 use super::receipts::Receipts;
 use super::run::{Run, Way, say_begin};
+use super::s3::S3Target;
 use super::status::{Board, Status};
 use super::target::{Surroundings, Trouble};
 use crate::config::facility::Table;
@@ -215,9 +216,13 @@ fn wait_for(worker: &Worker, until: Instant) {
 ///
 /// # Errors
 /// What keeps it from being tried at all.
-pub(super) fn way(target: &Target, _surroundings: &Surroundings) -> Result<Way, Trouble> {
+pub(super) fn way(target: &Target, surroundings: &Surroundings) -> Result<Way, Trouble> {
     match &target.kind {
-        Kind::Kafka(_) | Kind::S3(_) | Kind::InfluxDb(_) => {
+        Kind::S3(options) => {
+            let target = S3Target::new(&target.name, options, surroundings.clone())?;
+            Ok(Way::Segments(Box::new(target)))
+        }
+        Kind::Kafka(_) | Kind::InfluxDb(_) => {
             Err(Trouble::later("there is no such target in this build yet"))
         }
     }
