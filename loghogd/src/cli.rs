@@ -5,11 +5,13 @@
 
 use crate::config::{self, Overrides};
 use crate::daemon::{self, Outcome};
+use crate::pipeline::ship::s3::archive::Wanted;
 use crate::questions;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -19,7 +21,7 @@ pub const EX_OK: u8 = 0;
 pub const EX_NO_MATCH: u8 = 1;
 /// Exit code: the command line is wrong (EX_USAGE of sysexits.h).
 pub const EX_USAGE: u8 = 64;
-/// Exit code: what was asked does not answer (EX_UNAVAILABLE).
+/// Exit code: a service that is needed does not do what was asked (EX_UNAVAILABLE).
 pub const EX_UNAVAILABLE: u8 = 69;
 /// Exit code: something failed that should not (EX_SOFTWARE).
 pub const EX_INTERNAL: u8 = 70;
@@ -47,6 +49,8 @@ pub enum Invocation {
     Ship(ShipArgs),
     /// Send something to a target again.
     Replay(ReplayArgs),
+    /// Say what was shipped to S3, or bring it back.
+    Archive(ArchiveArgs),
 }
 
 /// For the daemon.
@@ -135,13 +139,31 @@ pub struct ScheduleArgs {
     pub json: bool,
 }
 
+/// For `archive`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Which target; none for the only one.
+    pub target: Option<String>,
+    /// Which segments.
+    pub wanted: Wanted,
+    /// Where to put their files; none to list them.
+    pub to_folder: Option<PathBuf>,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
 /// Receives log messages, checks who sent them, and writes plain files.
 #[derive(Debug, Parser)]
 #[command(name = "loghogd", version, about, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 fine, 64 usage, 70 internal, 78 configuration; \
-    explain: 1 when no facility takes such messages; \
-    ship: 69 when no daemon answers; ship replay: 1 when there is nothing to send again.\n\
-    Signals: HUP reloads facilities, certificates and log level, USR1 writes counters to the own log.")]
+#[command(
+    after_help = "Exit codes: 0 fine, 64 usage, 69 nobody answers, 70 internal, 78 configuration; \
+    explain: 1 when no facility takes such messages; archive, ship replay: 1 when there is no such segment.\n\
+    Signals: HUP reloads facilities, certificates, targets and log level, USR1 writes counters to the own log."
+)]
 struct Line {
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Files")]
     #[arg(help = format!("Configuration file [default: {CONFIG_DEFAULT}]"))]
@@ -193,6 +215,9 @@ enum Question {
     Schedule(ScheduleLine),
     /// Say how the targets of the running daemon are doing, or send something again
     Ship(ShipLine),
+    /// List or fetch what was shipped to S3
+    #[command(subcommand, subcommand_value_name = "WHAT")]
+    Archive(ArchiveLine),
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +250,42 @@ enum ShipOrder {
         #[arg(long, value_name = "RFC3339", value_parser = instant)]
         to: Timestamp,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ArchiveLine {
+    /// List the segments that the index names
+    List(WantedLine),
+    /// Fetch their files, and check them
+    Fetch {
+        #[command(flatten)]
+        wanted: WantedLine,
+        /// Folder for the files: APP/FILE below it
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        to_folder: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct WantedLine {
+    /// Target of loghogd.conf [default: the only one of type s3]
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Application
+    #[arg(long)]
+    app: Option<String>,
+    /// Module of the facility; root for the root facility
+    #[arg(long, requires = "app")]
+    module: Option<String>,
+    /// Host that messages came from
+    #[arg(long)]
+    host: Option<String>,
+    /// Messages from then on: 2026-11-20T12:00:00Z, or a day such as 2026-11-20
+    #[arg(long, value_name = "TIME", value_parser = day_begin)]
+    from: Option<Timestamp>,
+    /// Messages until then, or until the end of that day
+    #[arg(long, value_name = "TIME", value_parser = day_end)]
+    to: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -313,6 +374,22 @@ where
             let count = usize::try_from(count).unwrap_or_default();
             Ok(Invocation::Schedule(ScheduleArgs { expression, zone: tz, after, count, json }))
         }
+        Some(Question::Archive(what)) => {
+            let (wanted, to_folder) = match what {
+                ArchiveLine::List(wanted) => (wanted, None),
+                ArchiveLine::Fetch { wanted, to_folder } => (wanted, Some(to_folder)),
+            };
+            let WantedLine { target, app, module, host, from, to } = wanted;
+            let wanted = Wanted { app, module, host, from, to };
+            Ok(Invocation::Archive(ArchiveArgs {
+                config,
+                overrides,
+                target,
+                wanted,
+                to_folder,
+                json,
+            }))
+        }
         Some(Question::Ship(ShipLine { watch, order: None })) => {
             Ok(Invocation::Ship(ShipArgs { config, overrides, watch, json }))
         }
@@ -330,7 +407,7 @@ where
             Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
         }
         None if json => {
-            conflict("--json needs a question: check-config, explain, schedule or ship")
+            conflict("--json needs a question: archive, check-config, explain, schedule or ship")
         }
         None => {
             let daemon_child = line.daemon_child;
@@ -353,6 +430,7 @@ pub fn run(invocation: &Invocation, lower_priority: fn()) -> u8 {
         Invocation::Schedule(args) => questions::schedule(args),
         Invocation::Ship(args) => questions::ship(args),
         Invocation::Replay(args) => questions::replay(args),
+        Invocation::Archive(args) => questions::archive(args),
     }
 }
 
@@ -382,6 +460,22 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 
 fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error: jiff::Error| error.to_string())
+}
+
+fn day_begin(text: &str) -> Result<Timestamp, String> {
+    let begin = |day: Date| day.to_zoned(TimeZone::system());
+    instant(text).or_else(|error| match text.parse::<Date>().map(begin) {
+        Ok(Ok(begin)) => Ok(begin.timestamp()),
+        _ => Err(error),
+    })
+}
+
+fn day_end(text: &str) -> Result<Timestamp, String> {
+    let end = |day: Date| day.tomorrow().and_then(|next| next.to_zoned(TimeZone::system()));
+    instant(text).or_else(|error| match text.parse::<Date>().map(end) {
+        Ok(Ok(end)) => Ok(end.timestamp() - SignedDuration::from_nanos(1)),
+        _ => Err(error),
+    })
 }
 
 #[cfg(test)]

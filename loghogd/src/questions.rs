@@ -3,12 +3,14 @@
 //! Invariant: no answer repeats a secret, and asking changes nothing.
 //! Leaves out: how the daemon is asked (`control`).
 
+mod archive;
 mod check;
 mod explain;
 mod schedule;
 mod ship;
 mod surroundings;
 
+pub use archive::archive;
 pub use check::check_config;
 pub use explain::explain;
 pub use schedule::schedule;

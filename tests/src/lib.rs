@@ -11,6 +11,7 @@ pub mod certs;
 pub mod command;
 pub mod daemon;
 pub mod disk;
+pub mod fake_http;
 pub mod files;
 pub mod frames;
 pub mod golden;

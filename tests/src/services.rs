@@ -4,3 +4,4 @@
 //! Leaves out: fetching them.
 
 pub mod influxdb;
+pub mod s3;

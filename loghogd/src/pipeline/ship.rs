@@ -21,6 +21,7 @@ mod ready;
 mod receipts;
 mod record;
 mod run;
+pub mod s3;
 mod split;
 mod status;
 mod target;

@@ -23,6 +23,7 @@ use super::notices::{Notices, Replay};
 use super::pace::{Pauses, Throttle};
 use super::receipts::Receipts;
 use super::run::{Run, Way, say_begin};
+use super::s3::S3Target;
 use super::status::{Board, Status};
 use super::target::{Surroundings, Trouble};
 use crate::config::facility::Table;
@@ -221,17 +222,20 @@ fn wait_for(worker: &Worker, until: Instant) {
 /// # Errors
 /// What keeps it from being tried at all.
 pub(super) fn way(target: &Target, surroundings: &Surroundings) -> Result<Way, Trouble> {
-    match &target.kind {
+    Ok(match &target.kind {
         Kind::InfluxDb(options) => {
             let target = InfluxDbTarget::new(&target.name, options, surroundings.clone())?;
-            Ok(Way::Records(Box::new(target)))
+            Way::Records(Box::new(target))
         }
         Kind::Kafka(options) => {
-            let kafka = KafkaTarget::new(&target.name, options, surroundings.clone())?;
-            Ok(Way::Records(Box::new(kafka)))
+            let target = KafkaTarget::new(&target.name, options, surroundings.clone())?;
+            Way::Records(Box::new(target))
         }
-        Kind::S3(_) => Err(Trouble::later("there is no such target in this build yet")),
-    }
+        Kind::S3(options) => {
+            let target = S3Target::new(&target.name, options, surroundings.clone())?;
+            Way::Segments(Box::new(target))
+        }
+    })
 }
 
 /// Connects to a target as its thread would, and delivers nothing.
