@@ -26,6 +26,7 @@ pub mod scenario;
 pub mod segments;
 pub mod services;
 pub mod session;
+pub mod sources;
 pub mod tls;
 pub mod wait;
 pub mod zone;

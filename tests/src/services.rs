@@ -4,4 +4,5 @@
 //! Leaves out: fetching them.
 
 pub mod influxdb;
+pub mod kafka;
 pub mod s3;

@@ -96,7 +96,8 @@ pub(super) fn sending(options: &Kafka, id: Option<&str>, packing: Packing) -> Cl
             config.set("batch.size", KAFKA_SMALL_BATCH_BYTES.to_string());
         }
         Packing::Single => {
-            config.set("batch.num.messages", "1");
+            // What follows one that is refused would be out of order.
+            config.set("batch.num.messages", "1").set("max.in.flight", "1");
         }
     }
     config.set("compression.type", options.compression);

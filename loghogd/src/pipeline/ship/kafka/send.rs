@@ -93,10 +93,14 @@ impl Sender<'_> {
         self.producer.begin_transaction().map_err(|error| self.failure(&error))?;
         self.hand_over_progress(self.owner_key, &value)?;
         let failed = self.arrive()?;
-        if let Some((_, code)) = failed.first() {
-            return Err(self.place.explain_topic(&self.options.progress_topic, None, *code).into());
+        match failed.first() {
+            None => self.commit(),
+            Some((_, code)) if is_cause(*code) => {
+                let topic = &self.options.progress_topic;
+                Err(self.with_code(self.place.explain_topic(topic, None, *code), *code))
+            }
+            Some(_) => Err(self.why_purged()),
         }
-        self.commit()
     }
 
     /// Delivers a batch.
@@ -135,13 +139,9 @@ impl Sender<'_> {
         failed: &Failed,
         refused: &mut Vec<Refused>,
     ) -> Result<(), Failure> {
-        // What was purged failed because another one did.
-        let is_cause = |code: &RDKafkaErrorCode| {
-            !matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
-        };
-        let cause = failed.iter().find(|(_, code)| is_cause(code) && !is_refusal(*code));
-        let cause = cause.or_else(|| failed.iter().find(|(_, code)| is_cause(code)));
-        let Some(&(number, code)) = cause.or(failed.first()) else { return Ok(()) };
+        let cause = failed.iter().find(|(_, code)| is_cause(*code) && !is_refusal(*code));
+        let cause = cause.or_else(|| failed.iter().find(|(_, code)| is_cause(*code)));
+        let Some(&(number, code)) = cause else { return Err(self.why_purged()) };
         if !is_refusal(code) {
             return Err(self.explain_record(batch, number, code));
         }
@@ -160,6 +160,20 @@ impl Sender<'_> {
             }
         }
         Ok(())
+    }
+
+    /// librdkafka has thrown records away, because the transaction has failed.
+    fn why_purged(&self) -> Failure {
+        if let Some((code, words)) = self.producer.client().fatal_error() {
+            return self.with_code(self.place.explain(code, &words), code);
+        }
+        if self.options.transactional {
+            // It does not commit what has failed: it says why.
+            if let Err(error) = self.producer.commit_transaction(Duration::ZERO) {
+                return self.failure(&error);
+            }
+        }
+        Trouble::later(format!("{}: records were thrown away", self.place.kafka())).into()
     }
 
     fn explain_record(&self, batch: &Batch, number: usize, code: RDKafkaErrorCode) -> Failure {
@@ -447,6 +461,11 @@ pub(super) fn abort(producer: &BaseProducer<Heard>, time: Duration) -> bool {
         }
         producer.poll(POLL_TIME);
     }
+}
+
+/// What was purged failed because something else did.
+fn is_cause(code: RDKafkaErrorCode) -> bool {
+    !matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
 }
 
 /// Which part and which message of it a number is.
