@@ -19,6 +19,8 @@ pub const EX_OK: u8 = 0;
 pub const EX_NO_MATCH: u8 = 1;
 /// Exit code: the command line is wrong (EX_USAGE of sysexits.h).
 pub const EX_USAGE: u8 = 64;
+/// Exit code: what was asked does not answer (EX_UNAVAILABLE).
+pub const EX_UNAVAILABLE: u8 = 69;
 /// Exit code: something failed that should not (EX_SOFTWARE).
 pub const EX_INTERNAL: u8 = 70;
 /// Exit code: the configuration is wrong (EX_CONFIG).
@@ -41,6 +43,10 @@ pub enum Invocation {
     Explain(ExplainArgs),
     /// Say when a schedule is due.
     Schedule(ScheduleArgs),
+    /// Say how the targets of a running daemon are doing.
+    Ship(ShipArgs),
+    /// Send something to a target again.
+    Replay(ReplayArgs),
 }
 
 /// For the daemon.
@@ -61,6 +67,38 @@ pub struct CheckArgs {
     pub config: PathBuf,
     /// What beats the file.
     pub overrides: Overrides,
+    /// Answer in JSON.
+    pub json: bool,
+    /// Try each target as well.
+    pub connect: bool,
+}
+
+/// For `ship`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShipArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Show bars, and go on.
+    pub watch: bool,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
+/// For `ship replay`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// The target.
+    pub target: String,
+    /// What was received from this instant on.
+    pub from: Timestamp,
+    /// And before this one.
+    pub to: Timestamp,
     /// Answer in JSON.
     pub json: bool,
 }
@@ -101,7 +139,8 @@ pub struct ScheduleArgs {
 #[derive(Debug, Parser)]
 #[command(name = "loghogd", version, about, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 fine, 64 usage, 70 internal, 78 configuration; \
-    explain: 1 when no facility takes such messages.\n\
+    explain: 1 when no facility takes such messages; \
+    ship: 69 when no daemon answers; ship replay: 1 when there is nothing to send again.\n\
     Signals: HUP reloads facilities, certificates and log level, USR1 writes counters to the own log.")]
 struct Line {
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Files")]
@@ -147,11 +186,45 @@ struct Line {
 #[command(subcommand_help_heading = "Questions", subcommand_value_name = "QUESTION")]
 enum Question {
     /// List every problem of the configuration, with file, line and remedy
-    CheckConfig,
+    CheckConfig(CheckLine),
     /// Say which facility takes a message, into which file, under which options
     Explain(ExplainLine),
     /// Say when a rotation schedule is due, as a JSON array of RFC 3339 times
     Schedule(ScheduleLine),
+    /// Say how the targets of the running daemon are doing, or send something again
+    Ship(ShipLine),
+}
+
+#[derive(Debug, Args)]
+struct CheckLine {
+    /// Try each target of [ship:NAME] as well, with its credentials
+    #[arg(long)]
+    connect: bool,
+}
+
+#[derive(Debug, Args)]
+struct ShipLine {
+    /// On a terminal: show a bar for each target, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+    #[command(subcommand)]
+    order: Option<ShipOrder>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(subcommand_value_name = "ORDER")]
+enum ShipOrder {
+    /// Send again to a target what is still here and was received between two instants
+    Replay {
+        /// The target, as its section [ship:NAME] calls it
+        name: String,
+        /// From this instant on, such as 2026-11-20T12:00:00Z
+        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        from: Timestamp,
+        /// Before this instant
+        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        to: Timestamp,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -220,8 +293,8 @@ where
     let json = line.json;
     let conflict = |message| Err(command().error(ErrorKind::ArgumentConflict, message));
     match line.question {
-        Some(Question::CheckConfig) => {
-            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json }))
+        Some(Question::CheckConfig(CheckLine { connect })) => {
+            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
         }
         Some(_) if line.check_config => {
             conflict("--check-config and another question cannot be asked at once")
@@ -240,10 +313,25 @@ where
             let count = usize::try_from(count).unwrap_or_default();
             Ok(Invocation::Schedule(ScheduleArgs { expression, zone: tz, after, count, json }))
         }
-        None if line.check_config => {
-            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json }))
+        Some(Question::Ship(ShipLine { watch, order: None })) => {
+            Ok(Invocation::Ship(ShipArgs { config, overrides, watch, json }))
         }
-        None if json => conflict("--json needs a question: check-config, explain or schedule"),
+        Some(Question::Ship(ShipLine { order: Some(order), .. })) => {
+            let ShipOrder::Replay { name: target, from, to } = order;
+            if from >= to {
+                return Err(
+                    command().error(ErrorKind::ValueValidation, "--from is not before --to")
+                );
+            }
+            Ok(Invocation::Replay(ReplayArgs { config, overrides, target, from, to, json }))
+        }
+        None if line.check_config => {
+            let connect = false;
+            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
+        }
+        None if json => {
+            conflict("--json needs a question: check-config, explain, schedule or ship")
+        }
         None => {
             let daemon_child = line.daemon_child;
             Ok(Invocation::Run(RunArgs { config, overrides, daemon_child }))
@@ -263,6 +351,8 @@ pub fn run(invocation: &Invocation, lower_priority: fn()) -> u8 {
         Invocation::CheckConfig(args) => questions::check_config(args),
         Invocation::Explain(args) => questions::explain(args),
         Invocation::Schedule(args) => questions::schedule(args),
+        Invocation::Ship(args) => questions::ship(args),
+        Invocation::Replay(args) => questions::replay(args),
     }
 }
 

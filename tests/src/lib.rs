@@ -5,6 +5,7 @@
 //!
 //! A test waits for conditions, each with a deadline; it never sleeps for luck.
 
+pub mod batches;
 pub mod binaries;
 pub mod certs;
 pub mod command;
@@ -22,6 +23,7 @@ pub mod proxy;
 pub mod random;
 pub mod scenario;
 pub mod segments;
+pub mod services;
 pub mod session;
 pub mod tls;
 pub mod wait;

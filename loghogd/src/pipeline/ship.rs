@@ -11,10 +11,13 @@ mod batch;
 mod course;
 mod crew;
 mod dead;
+pub mod influxdb;
+pub mod kafka;
 pub mod limits;
 mod mark;
 mod notices;
 mod pace;
+mod ready;
 mod receipts;
 mod record;
 mod run;
@@ -22,13 +25,15 @@ mod split;
 mod status;
 mod target;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, Part};
-pub use crew::{Shared, Shippers};
+pub use crew::{Shared, Shippers, try_out};
 pub use mark::{Mark, Stream};
 pub use notices::{Heard, Listener, Notices, Replay, Tail};
 pub use receipts::{Receipts, State};
-pub use record::{Reader as RecordReader, Record};
+pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
 pub use split::{Message, Splitter};
 pub use status::{Doing, Status};
 pub use target::{

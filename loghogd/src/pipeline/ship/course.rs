@@ -395,7 +395,8 @@ impl Reading {
             return Ok(false);
         }
         let before = self.buffer.len();
-        let bytes = READ_BYTES.max(before);
+        // There may be many of them: no larger than it has to be.
+        let bytes = READ_BYTES.max(before).min(self.source.left());
         self.buffer.resize(before + bytes, 0);
         let read = self.source.read(self.buffer.get_mut(before..).unwrap_or_default());
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
@@ -416,6 +417,16 @@ impl Reading {
 impl Source {
     fn is_at_end(&self) -> bool {
         matches!(self, Source::Lines { at, end, .. } if at >= end)
+    }
+
+    /// How many bytes there are at most, and one to see the end by.
+    fn left(&self) -> usize {
+        match self {
+            Source::Lines { at, end, .. } => {
+                usize::try_from(end.saturating_sub(*at)).unwrap_or(usize::MAX).max(1)
+            }
+            Source::Sealed(_) => usize::MAX,
+        }
     }
 
     /// Up to so many bytes from the beginning.

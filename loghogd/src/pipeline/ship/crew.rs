@@ -17,6 +17,8 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::course::Ground;
+use super::influxdb::InfluxDbTarget;
+use super::kafka::KafkaTarget;
 use super::notices::{Notices, Replay};
 use super::pace::{Pauses, Throttle};
 use super::receipts::Receipts;
@@ -215,11 +217,32 @@ fn wait_for(worker: &Worker, until: Instant) {
 ///
 /// # Errors
 /// What keeps it from being tried at all.
-pub(super) fn way(target: &Target, _surroundings: &Surroundings) -> Result<Way, Trouble> {
+pub(super) fn way(target: &Target, surroundings: &Surroundings) -> Result<Way, Trouble> {
     match &target.kind {
-        Kind::Kafka(_) | Kind::S3(_) | Kind::InfluxDb(_) => {
-            Err(Trouble::later("there is no such target in this build yet"))
+        Kind::InfluxDb(options) => {
+            let target = InfluxDbTarget::new(&target.name, options, surroundings.clone())?;
+            Ok(Way::Records(Box::new(target)))
         }
+        Kind::Kafka(options) => {
+            let kafka = KafkaTarget::new(&target.name, options, surroundings.clone())?;
+            Ok(Way::Records(Box::new(kafka)))
+        }
+        Kind::S3(_) => Err(Trouble::later("there is no such target in this build yet")),
+    }
+}
+
+/// Connects to a target as its thread would, and delivers nothing.
+///
+/// # Errors
+/// What is in the way.
+pub fn try_out(target: &Target) -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Trouble::later(format!("cannot start the runtime: {error}")))?;
+    let surroundings =
+        Surroundings::new(runtime.handle().clone(), "check-config", TimeZone::system());
+    match way(target, &surroundings)? {
+        Way::Records(mut target) => target.connect(),
+        Way::Segments(mut target) => target.connect(),
     }
 }
 

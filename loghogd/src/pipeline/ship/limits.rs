@@ -45,3 +45,53 @@ pub const END_LOOK: Duration = Duration::from_millis(200);
 
 /// Time over which a rate is averaged, in seconds.
 pub const RATE_SECONDS: f64 = 10.0;
+
+// Kafka.
+
+/// Messages that go to Kafka in one transaction. librdkafka keeps a few hundred bytes
+/// beside each; more would not be faster.
+pub const KAFKA_BATCH_RECORDS_MAX: usize = 32_000;
+
+/// Bytes of messages, as they stand in files, that go to Kafka in one transaction. As
+/// JSON, with what librdkafka needs beside each, they take four to five times as much.
+pub const KAFKA_BATCH_BYTES_MAX: usize = 6 << 20;
+
+/// The same, at least, where the way is so slow that a transaction takes too long.
+pub const KAFKA_BATCH_BYTES_MIN: usize = 64 << 10;
+
+/// What librdkafka may keep of keys and values, in KiB. Beyond it the target waits.
+pub const KAFKA_QUEUE_KBYTES_MAX: usize = 32 << 10;
+
+/// Records that are tried at once while it is looked for those that Kafka refuses, each
+/// in a batch of its own.
+pub const KAFKA_SINGLE_RECORDS_MAX: usize = 200;
+
+/// How large batches are, in bytes, where a topic has refused those of the usual size.
+pub const KAFKA_SMALL_BATCH_BYTES: usize = 32 << 10;
+
+/// A transaction that takes longer is aborted by Kafka. Readers of what is committed wait
+/// so long for one whose daemon has gone and does not come again.
+pub const KAFKA_TRANSACTION_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// When nothing has moved for so long, it is given up and tried again.
+pub const KAFKA_SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// How long a connection may take until it is there and has proven who we are.
+pub const KAFKA_CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// How long the committed progress is read. It waits for transactions of other daemons,
+/// and these end within [`KAFKA_TRANSACTION_TIME_MAX`].
+pub const KAFKA_PROGRESS_TIME_MAX: Duration = Duration::from_secs(90);
+const _: () = assert!(KAFKA_PROGRESS_TIME_MAX.as_secs() > KAFKA_TRANSACTION_TIME_MAX.as_secs());
+
+/// How long a topic may take to appear that a broker creates when it is asked for.
+pub const KAFKA_TOPIC_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often a target that waits looks whether it is time to stop.
+pub const KAFKA_LOOK_TIME: Duration = Duration::from_millis(200);
+
+/// How long an open transaction is given to be aborted, when a target gives up.
+pub const KAFKA_ABORT_TIME_MAX: Duration = Duration::from_millis(700);
+
+/// Streams of which something goes into one batch: each is a file that is open meanwhile.
+pub const PARTS_MAX: usize = 256;

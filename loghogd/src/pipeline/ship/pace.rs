@@ -9,17 +9,29 @@ use std::time::{Duration, Instant};
 use super::limits::{RATE_SECONDS, RETRY_MAX, RETRY_MIN};
 
 /// The pauses after one trouble after another.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pauses {
     attempts: u32,
+    min: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses { attempts: 0, min: RETRY_MIN }
+    }
 }
 
 impl Pauses {
+    /// None at all, for tests.
+    #[cfg(test)]
+    pub(super) fn none() -> Pauses {
+        Pauses { attempts: 0, min: Duration::ZERO }
+    }
+
     /// The next pause; `chance` is from 0 to 1. Not shorter than what the target asks
     /// for, as far as that is no longer than the longest.
     pub(super) fn next(&mut self, chance: f64, asked: Option<Duration>) -> Duration {
-        let doubled =
-            RETRY_MIN.saturating_mul(1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX));
+        let doubled = self.min.saturating_mul(1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX));
         self.attempts = self.attempts.saturating_add(1);
         let pause = doubled.min(RETRY_MAX).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0);
         pause.max(asked.unwrap_or_default().min(RETRY_MAX))

@@ -161,11 +161,11 @@ impl Receipts {
         }
         let states = self.states();
         let stream = Stream { app: facility.app.clone(), live: live.into() };
-        let has = |target: &Box<str>| {
-            let key = Key { target: target.clone(), stream: stream.clone() };
+        let has = |target: &str| {
+            let key = Key { target: target.into(), stream: stream.clone() };
             states.get(&key).is_some_and(|kept| kept.state.done.contains(&began))
         };
-        !facility.ship.iter().all(has)
+        !facility.ship.iter().all(|target| has(target))
     }
 
     /// Where it is kept.

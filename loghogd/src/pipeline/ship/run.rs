@@ -25,11 +25,12 @@ use super::batch::Batch;
 use super::course::{Course, Filled, Ground, Owed};
 use super::dead;
 use super::limits::{
-    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PROGRESS_EVERY, RETRY_MAX, TROUBLE_WINDOW,
+    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, RETRY_MAX, TROUBLE_WINDOW,
 };
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener, Replay};
 use super::pace::{Pauses, Throttle};
+use super::ready::Ready;
 use super::receipts::Receipts;
 use super::status::{Board, Doing, Error, Stopped};
 use super::target::{Limits, Records, Scope, Segments, Surroundings, Trouble};
@@ -64,7 +65,7 @@ pub(super) struct Run {
     pub(super) throttle: Throttle,
     pub(super) courses: BTreeMap<Stream, Course>,
     /// Those that may have something to send.
-    pub(super) ready: VecDeque<Stream>,
+    pub(super) ready: Ready,
     pub(super) pauses: Pauses,
     pub(super) is_connected: bool,
     /// Nothing goes before a reload.
@@ -157,8 +158,9 @@ impl Run {
     fn follow(&mut self, marks: &HashMap<Stream, Mark>) {
         for (stream, course) in &mut self.courses {
             let Some(mark) = marks.get(stream) else { continue };
-            // What it says of an earlier file is through already.
-            if mark.number == course.state.mark.number {
+            // What it says of an earlier file is through already. One that is ahead was
+            // not noted here: a file before it had been removed by somebody.
+            if mark.number >= course.state.mark.number {
                 course.state.mark = *mark;
             }
         }
@@ -169,7 +171,7 @@ impl Run {
         self.courses.values_mut().for_each(Course::rewind);
         let what = trouble.to_string();
         match trouble {
-            Trouble::Ended => return Err(Ended),
+            Trouble::Ended => Err(Ended),
             Trouble::Later { pause, .. } => {
                 self.is_connected = false;
                 self.stats.add(Counter::ShipRetries, 1);
@@ -196,7 +198,6 @@ impl Run {
 
     fn stop_stream(&mut self, stream: &Stream, what: String) {
         error!("{} is not shipped to {} any more: {what}", stream.shown(), self.name);
-        self.ready.retain(|ready| ready != stream);
         if let Some(course) = self.courses.get_mut(stream) {
             course.stopped = Some(what);
         }
@@ -211,18 +212,12 @@ impl Run {
         let mut through: Vec<(Stream, Option<Began>)> = Vec::new();
         let mut looks = BTreeSet::new();
         let mut again = Vec::new();
-        while let Some(stream) = self.ready.pop_front() {
+        let mut left = limits;
+        while left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX {
+            let Some(stream) = self.ready.take() else { break };
             let Some(course) = self.courses.get_mut(&stream) else { continue };
             if course.stopped.is_some() {
                 continue;
-            }
-            let left = Limits {
-                records: limits.records.saturating_sub(batch.records()),
-                bytes: limits.bytes.saturating_sub(batch.bytes()),
-            };
-            if left.records == 0 || left.bytes == 0 {
-                self.ready.push_front(stream);
-                break;
             }
             match course.fill(&self.ground, &mut batch, left) {
                 Ok(Filled::Nothing) => {}
@@ -235,13 +230,18 @@ impl Run {
                     again.push(stream);
                 }
                 Ok(Filled::Part(began)) => {
+                    let part = batch.parts.last();
+                    let (messages, bytes) =
+                        part.map_or((0, 0), |part| (part.messages.len(), part.bytes.len()));
+                    left.records = left.records.saturating_sub(messages);
+                    left.bytes = left.bytes.saturating_sub(bytes);
                     through.push((stream.clone(), began));
                     again.push(stream);
                 }
                 Err(error) => self.cannot_read(&stream, &error)?,
             }
         }
-        self.ready.extend(again);
+        again.iter().for_each(|stream| self.ready.put(stream));
         if !looks.is_empty() {
             self.look(&looks, false);
         }
@@ -296,7 +296,7 @@ impl Run {
 
     /// The next sealed segment of the first stream that has one.
     fn ship_segment(&mut self) -> Result<(), Trouble> {
-        let Some(stream) = self.ready.pop_front() else { return Ok(()) };
+        let Some(stream) = self.ready.take() else { return Ok(()) };
         let Some(course) = self.courses.get(&stream) else { return Ok(()) };
         if course.stopped.is_some() {
             return Ok(());
@@ -306,7 +306,7 @@ impl Run {
         let began = whole.segment.began;
         let bytes = course.owed.front().map_or(0, |owed| owed.bytes);
         let _claim = self.ground.claims.claim(&stream.app, &whole.segment);
-        self.ready.push_front(stream.clone());
+        self.ready.put_back(stream.clone());
         if disk.facts(&stream.app, &whole.segment.to_string()).ok().flatten().is_none() {
             self.look(&BTreeSet::from([stream.app.clone()]), false);
             return Ok(());
@@ -320,7 +320,9 @@ impl Run {
         self.board.arrived(arrived.records.unwrap_or(0), bytes, 1);
         self.finish(&stream, began)?;
         // Others come before the next one of the same stream.
-        self.ready.rotate_left(1);
+        if let Some(stream) = self.ready.take() {
+            self.ready.put(&stream);
+        }
         let pause = self.throttle.pay(bytes, Instant::now());
         self.wait(pause).map_err(|Ended| Trouble::Ended)
     }
@@ -358,7 +360,7 @@ impl Run {
             self.stop_stream(stream, what);
             return Ok(());
         }
-        self.ready.push_back(stream.clone());
+        self.ready.put(stream);
         Err(Trouble::later(format!("{what}; {}", disk::remedy(error))))
     }
 
@@ -374,7 +376,7 @@ impl Run {
         }
         for stream in heard.grown {
             if self.courses.contains_key(&stream) {
-                self.make_ready(&stream);
+                self.ready.put(&stream);
             } else {
                 self.look(&BTreeSet::from([stream.app.clone()]), false);
             }
@@ -383,12 +385,6 @@ impl Run {
             let counted = self.replay(&replay);
             // Whoever has asked may have gone.
             let _ = replay.answer.try_send(counted);
-        }
-    }
-
-    fn make_ready(&mut self, stream: &Stream) {
-        if !self.ready.contains(stream) {
-            self.ready.push_back(stream.clone());
         }
     }
 
@@ -483,7 +479,7 @@ impl Run {
             }
             course.looked(owed);
             if course.stopped.is_none() {
-                self.make_ready(&stream);
+                self.ready.put(&stream);
             }
         }
         Ok(())
@@ -655,5 +651,18 @@ pub(super) fn say_begin(name: &str, kind: &str, rate_bytes: Option<NonZeroU64>) 
     match rate_bytes {
         Some(rate) => info!("shipping to {name} ({kind}), at most {rate} bytes a second"),
         None => info!("shipping to {name} ({kind})"),
+    }
+}
+
+#[cfg(test)]
+impl Run {
+    /// Does what there is to do now, without waiting for more. False when it has ended.
+    pub(super) fn step(&mut self) -> bool {
+        let heard = self.listener.wait(Some(Instant::now()));
+        self.take_note(heard);
+        let goes_on = self.stopped || self.work().is_ok();
+        self.note_progress(false);
+        self.show();
+        goes_on
     }
 }

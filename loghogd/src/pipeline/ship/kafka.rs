@@ -1,0 +1,253 @@
+//! Ships records to Apache Kafka, each exactly once for whoever reads what is committed.
+//! Batches of records -> one transaction each: the records, and how far their streams have come.
+//! Invariant: a mark is committed with exactly the records up to it, or neither is.
+//! Leaves out: when to try again; librdkafka's own retries, which add nothing.
+//!
+//! Whoever begins takes the transactional id over: what one before had open is aborted,
+//! and from then on Kafka refuses him (he is *fenced*). Then the marks are read back.
+//! After any error the outcome is not guessed at: the next beginning finds it in Kafka.
+//!
+//! | room | what |
+//! | --- | --- |
+//! | `client` | librdkafka's clients, and what they say |
+//! | `ready` | connecting; topics |
+//! | `progress` | marks in Kafka |
+//! | `topic`, `value` | what a record becomes |
+//! | `send` | one transaction |
+//! | `error` | what errors mean |
+
+mod client;
+mod error;
+mod progress;
+mod ready;
+mod send;
+mod topic;
+mod value;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use rdkafka::producer::{BaseProducer, Producer as _};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use self::client::{Heard, Packing};
+use self::error::Place;
+use self::progress::Owner;
+use self::send::{Failure, Sender};
+use super::limits::{
+    KAFKA_ABORT_TIME_MAX, KAFKA_BATCH_BYTES_MAX, KAFKA_BATCH_BYTES_MIN, KAFKA_BATCH_RECORDS_MAX,
+    KAFKA_SINGLE_RECORDS_MAX,
+};
+use super::{Batch, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
+use crate::config::ship::kafka::Kafka;
+
+/// A target that is Apache Kafka.
+pub struct KafkaTarget {
+    options: Kafka,
+    surroundings: Surroundings,
+    place: Place,
+    /// The key of who we are in the progress topic.
+    owner_key: String,
+    owner: Owner,
+    /// There between a beginning and the next trouble.
+    producer: Option<BaseProducer<Heard>>,
+    /// Topics that were there when the producer was made, or since.
+    topics: HashSet<Box<str>>,
+    packing: Packing,
+    /// Records among which there is one that Kafka refuses.
+    suspects: usize,
+    /// Bytes that go in one transaction.
+    bytes_max: usize,
+    /// Kafka has refused us because somebody has taken over, or because a transaction took
+    /// too long.
+    is_fenced: bool,
+}
+
+impl KafkaTarget {
+    /// The target `[ship:NAME]`. Connects to nobody yet.
+    ///
+    /// # Errors
+    /// None today; what librdkafka does not take shows when it connects.
+    pub fn new(
+        name: &str,
+        options: &Kafka,
+        surroundings: Surroundings,
+    ) -> Result<KafkaTarget, Trouble> {
+        let id = format!("loghog-{}-{name}", surroundings.instance);
+        let mut chance = [0; 8];
+        SystemRandom::new()
+            .fill(&mut chance)
+            .map_err(|_| Trouble::later("the system gives no random numbers"))?;
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        Ok(KafkaTarget {
+            owner_key: progress::owner_key(&surroundings, name),
+            place: Place::new(name, options, &id),
+            options: options.clone(),
+            surroundings,
+            owner: Owner {
+                token: format!("{:016x}", u64::from_ne_bytes(chance)).into(),
+                times: 0,
+                host: host.to_string_lossy().into(),
+                pid: std::process::id(),
+            },
+            producer: None,
+            topics: HashSet::new(),
+            packing: Packing::Full,
+            suspects: 0,
+            bytes_max: KAFKA_BATCH_BYTES_MAX,
+            is_fenced: false,
+        })
+    }
+
+    /// A producer that is ready to send.
+    fn produce(&self, id: Option<&str>) -> Result<BaseProducer<Heard>, Trouble> {
+        client::sending(&self.options, id, self.packing)
+            .create_with_context(Heard::default())
+            .map_err(|error| ready::unusable(&self.place, &error))
+    }
+
+    /// Before anybody is fenced off: has somebody fenced us off?
+    fn look_for_another(&mut self) -> Result<(), Trouble> {
+        let Owner { token, .. } = &self.owner;
+        let read =
+            progress::read(&self.options, &self.place, &self.surroundings, &self.owner_key, None)?;
+        // He who tries again after a stop wants to have it.
+        self.is_fenced = false;
+        match read.owner.filter(|owner| owner.token != *token) {
+            None => Ok(()),
+            Some(Owner { host, pid, .. }) => Err(Trouble::stop(
+                format!(
+                    "{}: another loghogd has taken over the transactional id {} (process {pid} on \
+                     {host})",
+                    self.place.kafka(),
+                    self.place.id
+                ),
+                "stop one of the two: no two may ship one log folder, or a copy of its state",
+            )),
+        }
+    }
+
+    /// After a trouble: makes a half transaction vanish, if that is quickly done. If not,
+    /// Kafka does it when the next one begins.
+    fn give_up(&mut self, failure: &Failure, batch: &Batch) {
+        let Some(producer) = self.producer.take() else { return };
+        if self.options.transactional && !failure.is_fenced {
+            send::abort(&producer, KAFKA_ABORT_TIME_MAX);
+        }
+        self.is_fenced = failure.is_fenced;
+        if failure.is_refusal {
+            // The first time batches may have been too large, not a record.
+            self.packing = match self.packing {
+                Packing::Full => Packing::Small,
+                Packing::Small | Packing::Single => Packing::Single,
+            };
+            self.suspects = batch.records();
+        }
+        if failure.took_too_long {
+            self.bytes_max = (self.bytes_max / 4).max(KAFKA_BATCH_BYTES_MIN);
+        }
+    }
+
+    /// After a success: looks whether it may go faster again.
+    fn go_on(&mut self, batch: &Batch) {
+        self.bytes_max = (self.bytes_max * 2).min(KAFKA_BATCH_BYTES_MAX);
+        if self.packing == Packing::Single {
+            self.suspects = self.suspects.saturating_sub(batch.records());
+            if self.suspects == 0 {
+                self.packing = Packing::Small;
+                // Made anew by the next one that sends.
+                self.producer = None;
+            }
+        }
+    }
+}
+
+impl Records for KafkaTarget {
+    fn connect(&mut self) -> Result<(), Trouble> {
+        self.producer = None;
+        self.topics.clear();
+        ready::connect(&self.options, &self.place, &self.surroundings)?;
+        if !self.options.transactional {
+            self.producer = Some(self.produce(None)?);
+        }
+        Ok(())
+    }
+
+    fn marks(&mut self) -> Result<Option<HashMap<Stream, Mark>>, Trouble> {
+        if !self.options.transactional {
+            return Ok(None);
+        }
+        if self.is_fenced {
+            self.look_for_another()?;
+        }
+        let producer = self.produce(Some(&self.place.id))?;
+        self.owner.times += 1;
+        let mut sender = Sender {
+            producer: &producer,
+            options: &self.options,
+            place: &self.place,
+            surroundings: &self.surroundings,
+            owner_key: &self.owner_key,
+            topics: &mut self.topics,
+            packing: self.packing,
+        };
+        if let Err(failure) = sender.begin(&self.owner) {
+            self.is_fenced = failure.is_fenced;
+            return Err(failure.trouble);
+        }
+        self.producer = Some(producer);
+        let progress = progress::read(
+            &self.options,
+            &self.place,
+            &self.surroundings,
+            &self.owner_key,
+            Some(&self.owner),
+        )?;
+        Ok(Some(progress.marks))
+    }
+
+    fn limits(&self) -> Limits {
+        let records = match self.packing {
+            Packing::Single => KAFKA_SINGLE_RECORDS_MAX,
+            Packing::Small | Packing::Full => KAFKA_BATCH_RECORDS_MAX,
+        };
+        Limits { records, bytes: self.bytes_max }
+    }
+
+    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+        let Some(producer) = &self.producer else {
+            return Err(Trouble::later(format!("{} is not connected", self.place.kafka())));
+        };
+        // What was heard while nobody sent says nothing about now.
+        producer.context().take();
+        let mut sender = Sender {
+            producer,
+            options: &self.options,
+            place: &self.place,
+            surroundings: &self.surroundings,
+            owner_key: &self.owner_key,
+            topics: &mut self.topics,
+            packing: self.packing,
+        };
+        match sender.deliver(batch) {
+            Ok(refused) => {
+                self.go_on(batch);
+                Ok(refused)
+            }
+            Err(failure) => {
+                self.give_up(&failure, batch);
+                Err(failure.trouble)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for KafkaTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaTarget")
+            .field("place", &self.place)
+            .field("packing", &self.packing)
+            .field("is_connected", &self.producer.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,515 @@
+//! Ships files that are written, turned, sealed and deleted meanwhile, to targets that
+//! fail before and after they have taken something, by threads that are killed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::course::Ground;
+use super::pace::{Pauses, Throttle};
+use super::run::{Run, Way};
+use super::status::{Board, Doing};
+use super::target::{Arrived, Surroundings};
+use super::*;
+use crate::clock::Stamp;
+use crate::config::read_facilities;
+use crate::disk::{Disk, LogDir};
+use crate::pipeline::claims::Claims;
+use crate::pipeline::cold::Bell;
+use crate::pipeline::rotate::name::{Name, Segment as Closed};
+use crate::stats::{Counter, Stats};
+
+const FACILITIES: &str = "[app]\nrotate = daily\nbackup_count = 2\nship = far\nfile_per_host = yes\n\
+                          [other]\nrotate = daily\nbackup_count = 2\n";
+
+/// What is at the target, which outlasts everything.
+#[derive(Debug, Default)]
+struct Far {
+    /// Bodies by stream, in the order of their arrival.
+    bodies: BTreeMap<Stream, Vec<String>>,
+    /// By stream and unique time, as a database has it that overwrites what is the same.
+    points: BTreeMap<(Stream, i64), String>,
+    marks: HashMap<Stream, Mark>,
+    segments: Vec<String>,
+    /// What happens to the next deliveries: nothing, lost before it arrives, or the
+    /// answer lost behind it.
+    mishaps: Vec<Mishap>,
+    refuse: Option<&'static str>,
+    stop: Option<Scope>,
+    deliveries: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mishap {
+    None,
+    Before,
+    Behind,
+    Ended,
+}
+
+#[derive(Debug)]
+struct Wire {
+    far: Arc<Mutex<Far>>,
+    keeps_marks: bool,
+    limits: Limits,
+}
+
+impl Wire {
+    fn mishap(far: &mut Far) -> Mishap {
+        far.deliveries += 1;
+        far.mishaps.pop().unwrap_or(Mishap::None)
+    }
+}
+
+impl Records for Wire {
+    fn connect(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    fn marks(&mut self) -> Result<Option<HashMap<Stream, Mark>>, Trouble> {
+        Ok(self.keeps_marks.then(|| self.far.lock().unwrap().marks.clone()))
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+        let mut far = self.far.lock().unwrap();
+        if let Some(scope) = far.stop.clone() {
+            let (what, remedy) = ("no such topic".to_owned(), "make it".to_owned());
+            return Err(Trouble::Stop { scope, what, remedy });
+        }
+        let mishap = Wire::mishap(&mut far);
+        if mishap == Mishap::Before {
+            return Err(Trouble::later("the wire is cut"));
+        }
+        let mut refused = Vec::new();
+        for (number, part) in batch.parts.iter().enumerate() {
+            let stream = (*part.stream).clone();
+            assert_eq!(part.end.records - part.begin.records, part.messages.len() as u64);
+            assert_eq!(part.end.offset - part.begin.offset, part.bytes.len() as u64);
+            for (place, record) in part.records().enumerate() {
+                if far.refuse.is_some_and(|body| record.body == body) {
+                    let reason = "too bad".to_owned();
+                    refused.push(Refused { part: number, message: place, reason });
+                    continue;
+                }
+                let body = record.body.into_owned();
+                far.points.insert((stream.clone(), record.times.unique_ns), body.clone());
+                far.bodies.entry(stream.clone()).or_default().push(body);
+            }
+            far.marks.insert(stream, part.end);
+        }
+        match mishap {
+            Mishap::Behind => Err(Trouble::later("the answer is lost")),
+            Mishap::Ended => Err(Trouble::Ended),
+            _ => Ok(refused),
+        }
+    }
+}
+
+impl Segments for Wire {
+    fn connect(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    fn deliver(&mut self, whole: &Whole<'_>) -> Result<Arrived, Trouble> {
+        let mut far = self.far.lock().unwrap();
+        let mishap = Wire::mishap(&mut far);
+        if mishap == Mishap::Before {
+            return Err(Trouble::later("the wire is cut"));
+        }
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut whole.open().unwrap(), &mut bytes).unwrap();
+        far.segments.push(whole.segment.to_string());
+        match mishap {
+            Mishap::Behind => Err(Trouble::later("the answer is lost")),
+            Mishap::Ended => Err(Trouble::Ended),
+            _ => Ok(Arrived { records: None, bytes: bytes.len() as u64 }),
+        }
+    }
+}
+
+/// How a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// It keeps marks, as Kafka does.
+    Marks,
+    /// It overwrites what is the same, as InfluxDB does.
+    Points,
+    /// It takes whole segments, as S3 does.
+    Whole,
+}
+
+/// A log folder, and a target.
+struct World {
+    folder: TempDir,
+    table: Arc<ArcSwap<crate::config::Table>>,
+    far: Arc<Mutex<Far>>,
+    stats: Arc<Stats>,
+    bell: Arc<Bell>,
+    runtime: Runtime,
+    how: How,
+    follows: bool,
+    limits: Limits,
+    /// What was written, by stream.
+    written: BTreeMap<Stream, Vec<String>>,
+    at: Timestamp,
+    run: Option<Run>,
+}
+
+impl World {
+    fn new(how: How, follows: bool) -> World {
+        let table = read_facilities(FACILITIES.as_bytes(), Path::new("facilities.conf")).unwrap();
+        let mut world = World {
+            folder: tempfile::tempdir().unwrap(),
+            table: Arc::new(ArcSwap::from_pointee(table)),
+            far: Arc::default(),
+            stats: Arc::new(Stats::new()),
+            bell: Arc::default(),
+            runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
+            how,
+            follows,
+            limits: Limits { records: 3, bytes: 200 },
+            written: BTreeMap::new(),
+            at: "2026-11-20T12:00:00Z".parse().unwrap(),
+            run: None,
+        };
+        fs::create_dir(world.folder.path().join("app")).unwrap();
+        world.start();
+        world
+    }
+
+    /// Starts anew, with nothing but what is on the disk and at the target.
+    fn start(&mut self) {
+        self.run = None;
+        self.bell = Arc::default();
+        let state = self.folder.path().join(".loghogd/ship");
+        fs::create_dir_all(&state).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(LogDir::open(self.folder.path()).unwrap());
+        let receipts = Receipts::open(Arc::new(LogDir::open(&state).unwrap())).unwrap();
+        let wire = Wire {
+            far: Arc::clone(&self.far),
+            keeps_marks: self.how == How::Marks,
+            limits: self.limits,
+        };
+        let mut run = Run {
+            name: "far".into(),
+            way: match self.how {
+                How::Whole => Way::Segments(Box::new(wire)),
+                _ => Way::Records(Box::new(wire)),
+            },
+            ground: Ground {
+                disk,
+                claims: Claims::new(),
+                notices: self.bell.notices.clone(),
+                zone: TimeZone::UTC,
+                follows: self.follows,
+            },
+            table: Arc::clone(&self.table),
+            receipts,
+            listener: self.bell.notices.listen("far"),
+            bell: Arc::clone(&self.bell),
+            stats: Arc::clone(&self.stats),
+            board: Board::new("far", "test"),
+            surroundings: Surroundings::new(self.runtime.handle().clone(), "0", TimeZone::UTC),
+            throttle: Throttle::new(None, Instant::now()),
+            courses: BTreeMap::new(),
+            ready: Default::default(),
+            pauses: Pauses::none(),
+            is_connected: false,
+            stopped: false,
+            said: None,
+        };
+        run.begin_anew();
+        self.run = Some(run);
+        self.bell.notices.changed(&Default::default(), true);
+    }
+
+    fn stream(&self, host: &str) -> Stream {
+        Stream { app: "app".into(), live: format!("{host}-root.log").into() }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join("app").join(name)
+    }
+
+    /// Writes a message, as the writer does; `later_us` behind the one before.
+    fn write(&mut self, host: &str, body: &str, later_us: i64) {
+        self.at += jiff::SignedDuration::from_micros(later_us);
+        let stream = self.stream(host);
+        let stamp = Stamp::new(self.at, &TimeZone::UTC);
+        let line = format!("{} - {host} - {}\n", stamp.as_str(), body.replace('\n', "\n\t"));
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(self.path(&stream.live)).unwrap();
+        let found = file.metadata().unwrap();
+        let id = (found.dev(), found.ino());
+        let notices = &self.bell.notices;
+        notices.opened("app", &stream.live, Tail { id, safe_bytes: found.len() });
+        file.write_all(line.as_bytes()).unwrap();
+        let safe_bytes = found.len() + line.len() as u64;
+        notices.synced(&["far".into()], "app", &stream.live, Tail { id, safe_bytes });
+        self.written.entry(stream).or_default().push(body.to_owned());
+    }
+
+    /// Turns a live file, as the writer does.
+    fn turn(&mut self, host: &str) {
+        let live = self.stream(host).live;
+        if !self.path(&live).exists() {
+            return;
+        }
+        self.at += jiff::SignedDuration::from_micros(1);
+        let stamp = Stamp::new(self.at, &TimeZone::UTC).as_str().replace([' ', ':', '.'], "-");
+        fs::rename(self.path(&live), self.path(&format!("{live}.{stamp}"))).unwrap();
+        self.bell.notices.left("app", &live);
+        self.bell.notices.changed(&["app".into()].into(), false);
+    }
+
+    /// Seals the oldest plain segment of a host, as the sealer does.
+    fn seal(&mut self, host: &str) {
+        let live = self.stream(host).live;
+        let oldest = self.closed(&live).into_iter().find(|segment| segment.format.is_none());
+        let Some(segment) = oldest else { return };
+        let plain = fs::read(self.path(&segment.to_string())).unwrap();
+        let sealed = segment.sealed(crate::config::checked::Format::Gzip);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&plain).unwrap();
+        fs::write(self.path(&sealed.to_string()), gzip.finish().unwrap()).unwrap();
+        fs::remove_file(self.path(&segment.to_string())).unwrap();
+        self.bell.notices.changed(&["app".into()].into(), false);
+    }
+
+    /// Deletes what has arrived, as the trimmer does.
+    fn trim(&mut self, host: &str) {
+        let table = self.table.load();
+        let live = self.stream(host).live;
+        for segment in self.closed(&live) {
+            let stem = live.strip_suffix(".log").unwrap();
+            let facility = table.owner("app", stem).unwrap();
+            let run = self.run.as_ref().unwrap();
+            if !run.receipts.owes(facility, &live, segment.began) {
+                fs::remove_file(self.path(&segment.to_string())).unwrap();
+            }
+        }
+    }
+
+    fn closed(&self, live: &str) -> Vec<Closed> {
+        let names = fs::read_dir(self.path("")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut closed: Vec<Closed> = names
+            .filter_map(|name| match Name::read(&name) {
+                Name::Segment(segment) if &*segment.live == live => Some(segment),
+                _ => None,
+            })
+            .collect();
+        closed.sort();
+        closed
+    }
+
+    fn step(&mut self) {
+        if !self.run.as_mut().unwrap().step() {
+            self.start();
+        }
+    }
+
+    /// Everything is there that should be, once, and in order.
+    fn check(&self, hosts: &[&str]) {
+        let far = self.far.lock().unwrap();
+        for host in hosts {
+            let stream = self.stream(host);
+            let empty = Vec::new();
+            let written = self.written.get(&stream).unwrap_or(&empty);
+            match self.how {
+                How::Marks => {
+                    assert_eq!(far.bodies.get(&stream).unwrap_or(&empty), written, "{host}");
+                }
+                How::Points => {
+                    let points = far.points.iter().filter(|((of, _), _)| *of == stream);
+                    let bodies: Vec<&String> = points.map(|(_, body)| body).collect();
+                    assert_eq!(bodies, written.iter().collect::<Vec<_>>(), "{host}");
+                }
+                How::Whole => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_live_file_is_followed_through_its_turns() {
+    let mut world = World::new(How::Marks, true);
+    for number in 0..10 {
+        world.write("h", &format!("{number}\nmore"), 1);
+        if number % 3 == 2 {
+            world.turn("h");
+        }
+        world.step();
+    }
+    world.check(&["h"]);
+    let status = world.run.as_ref().unwrap().board.status();
+    assert_eq!((status.records, status.backlog_bytes, status.state), (10, 0, Doing::Idle));
+    assert_eq!(world.stats.get(Counter::ShippedSegments), 3);
+}
+
+#[test]
+fn sealed_segments_are_shipped_and_plain_ones_are_not_yet() {
+    for how in [How::Marks, How::Whole] {
+        let mut world = World::new(how, false);
+        world.write("h", "1", 1);
+        world.step();
+        world.turn("h");
+        world.step();
+        assert_eq!(world.far.lock().unwrap().deliveries, 0);
+        world.trim("h");
+        assert_eq!(world.run.as_ref().unwrap().board.status().backlog_segments, 1);
+        world.seal("h");
+        world.step();
+        assert_eq!(world.far.lock().unwrap().deliveries, 1);
+        world.check(&["h"]);
+        world.trim("h");
+        assert!(world.closed("h-root.log").is_empty());
+        world.start();
+        world.step();
+        assert_eq!(world.far.lock().unwrap().deliveries, 1, "nothing goes twice");
+    }
+}
+
+#[test]
+fn what_stands_still_does_not_hold_up_others_and_goes_on_after_a_reload() {
+    let mut world = World::new(How::Marks, true);
+    world.far.lock().unwrap().stop = Some(Scope::Stream(Arc::new(world.stream("a"))));
+    world.write("a", "1", 1);
+    world.step();
+    let status = world.run.as_ref().unwrap().board.status();
+    assert_eq!(status.stopped[0].stream, "app/a-root");
+    assert!(status.stopped[0].what.contains("no such topic; make it, then reload loghogd"));
+    world.far.lock().unwrap().stop = None;
+    world.write("b", "1", 1);
+    world.write("a", "2", 1);
+    world.step();
+    world.check(&["b"]);
+    assert!(!world.far.lock().unwrap().bodies.contains_key(&world.stream("a")));
+    world.bell.notices.reloaded();
+    world.step();
+    world.check(&["a", "b"]);
+}
+
+#[test]
+fn what_a_target_never_takes_is_kept_beside_and_the_rest_goes_on() {
+    let mut world = World::new(How::Marks, true);
+    world.far.lock().unwrap().refuse = Some("bad");
+    for body in ["1", "bad", "2"] {
+        world.write("h", body, 1);
+    }
+    world.step();
+    let bodies = world.far.lock().unwrap().bodies[&world.stream("h")].clone();
+    assert_eq!(bodies, ["1", "2"]);
+    let dead = world.folder.path().join(".loghogd/ship/far/dead-letter.log");
+    let dead: serde_json::Value = serde_json::from_slice(&fs::read(dead).unwrap()).unwrap();
+    assert_eq!((&dead["app"], &dead["reason"]), (&"app".into(), &"too bad".into()));
+    assert!(dead["line"].as_str().unwrap().ends_with(" - h - bad"));
+    assert_eq!(world.run.as_ref().unwrap().board.status().dead, 1);
+}
+
+#[test]
+fn what_is_asked_for_is_sent_again_and_a_live_file_goes_on_where_it_was() {
+    let mut world = World::new(How::Marks, true);
+    world.write("h", "1", 1);
+    let between = world.at;
+    world.turn("h");
+    world.write("h", "2", 1_000_000);
+    world.turn("h");
+    world.write("h", "3", 1_000_000);
+    world.step();
+    world.check(&["h"]);
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let to = between + jiff::SignedDuration::from_millis(500);
+    let replay = Replay { from: Timestamp::MIN, to, answer };
+    assert!(world.bell.notices.replay("far", replay));
+    world.step();
+    assert_eq!(answered.recv().unwrap().unwrap(), 1);
+    world.write("h", "4", 1);
+    world.start();
+    world.step();
+    let bodies = world.far.lock().unwrap().bodies[&world.stream("h")].clone();
+    assert_eq!(bodies, ["1", "2", "3", "1", "4"]);
+}
+
+#[test]
+fn a_file_that_somebody_removed_in_the_middle_is_not_mixed_up_with_the_next_one() {
+    let mut world = World::new(How::Marks, true);
+    world.write("h", "first", 1);
+    world.write("h", "second", 1);
+    world.step();
+    fs::remove_file(world.path("h-root.log")).unwrap();
+    world.bell.notices.left("app", "h-root.log");
+    world.write("h", "third", 1);
+    world.write("h", "fourth and long enough to be longer than both", 1);
+    world.step();
+    world.check(&["h"]);
+    world.start();
+    world.step();
+    world.check(&["h"]);
+}
+
+fn mishap() -> impl Strategy<Value = Mishap> {
+    prop_oneof![
+        4 => Just(Mishap::None),
+        2 => Just(Mishap::Before),
+        2 => Just(Mishap::Behind),
+        1 => Just(Mishap::Ended),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_message_arrives_once_and_in_order_whatever_happens(
+        steps in prop::collection::vec((0..8u8, 0..2usize, 0..3i64), 1..60),
+        mishaps in prop::collection::vec(mishap(), 0..40),
+        marks: bool,
+        follows: bool,
+    ) {
+        let how = if marks { How::Marks } else { How::Points };
+        let mut world = World::new(how, follows);
+        world.far.lock().unwrap().mishaps = mishaps;
+        let hosts = ["a", "b"];
+        for (place, (what, host, later_us)) in steps.into_iter().enumerate() {
+            let host = hosts[host];
+            match what {
+                0..=2 => world.write(host, &format!("{place}"), later_us),
+                3 => world.turn(host),
+                4 => world.seal(host),
+                5 => world.trim(host),
+                6 => world.start(),
+                _ => world.step(),
+            }
+        }
+        world.far.lock().unwrap().mishaps.clear();
+        for host in hosts {
+            world.turn(host);
+            while world.closed(&world.stream(host).live).iter().any(|closed| closed.format.is_none()) {
+                world.seal(host);
+            }
+        }
+        world.step();
+        world.step();
+        world.check(&hosts);
+        for host in hosts {
+            world.trim(host);
+            prop_assert!(world.closed(&world.stream(host).live).is_empty(), "nothing is owed");
+        }
+    }
+}
