@@ -6,7 +6,7 @@
 #   make test-crash          kill -9 under load, CRASH_ROUNDS=300 times a scenario; then
 #                            the proof: CRASH_EVENTS=1000 and CRASH_MESSAGES=10000000
 #   make test-hosts          HOSTS=5000 files that are due at once
-#   make test-pythons        the Python client under each Python from 3.9 to 3.13 here
+#   make test-pythons        the Python client under each Python from 3.9 to 3.13, and 3.14t, here
 #   make fuzz                every fuzz target for SECONDS=600
 #   make bench               side by side with what people use today
 #   make wheels              the Python client for x86_64 and aarch64, in target/dist

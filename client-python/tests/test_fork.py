@@ -180,8 +180,7 @@ def test_a_hook_that_logs_in_the_child_before_ours_has_run(server):
             server.port,
         )
     )
-    received = bodies(server.wait_for(2))
-    assert "child" in received and "parent" in received
+    assert sorted(bodies(server.wait_for(3))) == ["child", "hook", "parent"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

@@ -1,9 +1,11 @@
 """Many threads, one handler; many handlers."""
 
 import logging
+import sysconfig
 import threading
 
-from harness import Server, bodies
+import pytest
+from harness import Server, bodies, program, succeeded
 
 from loghog import LoghogHandler
 
@@ -77,3 +79,22 @@ def test_a_server_that_restarts_gets_what_was_logged_meanwhile(logger_for):
     with Server(port=port) as server:
         assert logger.handlers[0].flush(60)
         assert bodies(server.wait_for(10)) == [f"meanwhile {number}" for number in range(10)]
+
+
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has no other lock to spare"
+)
+def test_the_free_threaded_python_does_not_get_its_lock_back(server):
+    """A module that does not say that it can do without switches it on for all."""
+    done = program(
+        """
+        import logging, sys
+        from loghog import LoghogHandler
+        handler = LoghogHandler("app", "127.0.0.1", int(sys.argv[1]))
+        handler.handle(logging.makeLogRecord({"msg": "hello"}))
+        assert handler.flush()
+        print(sys._is_gil_enabled())
+        """,
+        server.port,
+    )
+    assert succeeded(done).stdout == "False\n"

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::certificates::Authority;
@@ -461,22 +461,49 @@ fn spools_that_others_left_are_emptied_under_their_own_ids_and_removed() {
     assert_eq!(client.stats().acknowledged, 30);
 }
 
+/// Two programs leave a spool each. The next one goes on with the first, and only
+/// empties the other, whose path and id this returns.
+fn left_by_two(with: impl Fn() -> Builder, dir: &Path) -> (PathBuf, ClientId) {
+    let clients: Vec<_> = (0..2).map(|_| with().build_client().unwrap()).collect();
+    eventually("each has a folder", || folders(dir) == 2);
+    clients.iter().for_each(|client| say_numbers(client, 0, 10));
+    clients.iter().for_each(|client| assert!(client.close(Duration::from_secs(5))));
+    drop(clients);
+    let entries = std::fs::read_dir(dir.join("app")).unwrap();
+    let other = entries.map(|entry| entry.unwrap().path()).max().unwrap();
+    let name = other.file_name().unwrap().to_str().unwrap();
+    let id = ClientId(u128::from_str_radix(name, 16).unwrap().to_be_bytes());
+    (other, id)
+}
+
+#[test]
+fn a_server_that_is_away_is_called_seldomer_each_time_also_for_what_another_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Reserved::new();
+    let address = nobody.address;
+    let with = || builder("app").address(address.to_string()).spool(dir.path());
+    let (_, id) = left_by_two(with, dir.path());
+    drop(nobody);
+    let server = Fake::at(address, Manners { unsynced: Some(id), ..Manners::default() });
+    let client = with().build_client().unwrap();
+    server.wait_for(20);
+    eventually("all of its own is acknowledged", || client.stats().acknowledged == 10);
+    drop(server);
+    let started = Instant::now();
+    // Both connections end, and then nobody answers.
+    eventually("five attempts", || client.stats().failures >= 2 + 5);
+    let pauses = [0, 0, 200, 400, 800].map(|millis| Duration::from_millis(millis) * 3 / 4);
+    let least: Duration = pauses.iter().sum();
+    assert!(started.elapsed() >= least, "{:?}", started.elapsed());
+}
+
 #[test]
 fn a_spool_that_another_left_stays_until_all_of_it_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = Reserved::new();
     let address = nobody.address;
     let with = || builder("app").address(address.to_string()).spool(dir.path());
-    let clients: Vec<_> = (0..2).map(|_| with().build_client().unwrap()).collect();
-    eventually("each has a folder", || folders(dir.path()) == 2);
-    clients.iter().for_each(|client| say_numbers(client, 0, 10));
-    clients.iter().for_each(|client| assert!(client.close(Duration::from_secs(5))));
-    drop(clients);
-    let entries = std::fs::read_dir(dir.path().join("app")).unwrap();
-    // The next program goes on with the first one, and only empties the other.
-    let other = entries.map(|entry| entry.unwrap().path()).max().unwrap();
-    let name = other.file_name().unwrap().to_str().unwrap();
-    let id = ClientId(u128::from_str_radix(name, 16).unwrap().to_be_bytes());
+    let (other, id) = left_by_two(with, dir.path());
     drop(nobody);
     let server = Fake::at(address, Manners { unsynced: Some(id), ..Manners::default() });
     let client = with().build_client().unwrap();

@@ -5,11 +5,13 @@
 
 use crate::config::{self, Overrides};
 use crate::daemon::{self, Outcome};
+use crate::pipeline::ship::s3::archive::Wanted;
 use crate::questions;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -19,6 +21,8 @@ pub const EX_OK: u8 = 0;
 pub const EX_NO_MATCH: u8 = 1;
 /// Exit code: the command line is wrong (EX_USAGE of sysexits.h).
 pub const EX_USAGE: u8 = 64;
+/// Exit code: a service that is needed does not do what was asked (EX_UNAVAILABLE).
+pub const EX_UNAVAILABLE: u8 = 69;
 /// Exit code: something failed that should not (EX_SOFTWARE).
 pub const EX_INTERNAL: u8 = 70;
 /// Exit code: the configuration is wrong (EX_CONFIG).
@@ -41,6 +45,12 @@ pub enum Invocation {
     Explain(ExplainArgs),
     /// Say when a schedule is due.
     Schedule(ScheduleArgs),
+    /// Say how the targets of a running daemon are doing.
+    Ship(ShipArgs),
+    /// Send something to a target again.
+    Replay(ReplayArgs),
+    /// Say what was shipped to S3, or bring it back.
+    Archive(ArchiveArgs),
 }
 
 /// For the daemon.
@@ -61,6 +71,38 @@ pub struct CheckArgs {
     pub config: PathBuf,
     /// What beats the file.
     pub overrides: Overrides,
+    /// Answer in JSON.
+    pub json: bool,
+    /// Try each target as well.
+    pub connect: bool,
+}
+
+/// For `ship`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShipArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Show bars, and go on.
+    pub watch: bool,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
+/// For `ship replay`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// The target.
+    pub target: String,
+    /// What was received from this instant on.
+    pub from: Timestamp,
+    /// And before this one.
+    pub to: Timestamp,
     /// Answer in JSON.
     pub json: bool,
 }
@@ -97,12 +139,31 @@ pub struct ScheduleArgs {
     pub json: bool,
 }
 
+/// For `archive`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Which target; none for the only one.
+    pub target: Option<String>,
+    /// Which segments.
+    pub wanted: Wanted,
+    /// Where to put their files; none to list them.
+    pub to_folder: Option<PathBuf>,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
 /// Receives log messages, checks who sent them, and writes plain files.
 #[derive(Debug, Parser)]
 #[command(name = "loghogd", version, about, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 fine, 64 usage, 70 internal, 78 configuration; \
-    explain: 1 when no facility takes such messages.\n\
-    Signals: HUP reloads facilities, certificates and log level, USR1 writes counters to the own log.")]
+#[command(
+    after_help = "Exit codes: 0 fine, 64 usage, 69 nobody answers, 70 internal, 78 configuration; \
+    explain: 1 when no facility takes such messages; archive, ship replay: 1 when there is no such segment.\n\
+    Signals: HUP reloads facilities, certificates, targets and log level, USR1 writes counters to the own log."
+)]
 struct Line {
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Files")]
     #[arg(help = format!("Configuration file [default: {CONFIG_DEFAULT}]"))]
@@ -147,11 +208,84 @@ struct Line {
 #[command(subcommand_help_heading = "Questions", subcommand_value_name = "QUESTION")]
 enum Question {
     /// List every problem of the configuration, with file, line and remedy
-    CheckConfig,
+    CheckConfig(CheckLine),
     /// Say which facility takes a message, into which file, under which options
     Explain(ExplainLine),
     /// Say when a rotation schedule is due, as a JSON array of RFC 3339 times
     Schedule(ScheduleLine),
+    /// Say how the targets of the running daemon are doing, or send something again
+    Ship(ShipLine),
+    /// List or fetch what was shipped to S3
+    #[command(subcommand, subcommand_value_name = "WHAT")]
+    Archive(ArchiveLine),
+}
+
+#[derive(Debug, Args)]
+struct CheckLine {
+    /// Try each target of [ship:NAME] as well, with its credentials
+    #[arg(long)]
+    connect: bool,
+}
+
+#[derive(Debug, Args)]
+struct ShipLine {
+    /// On a terminal: show a bar for each target, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+    #[command(subcommand)]
+    order: Option<ShipOrder>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(subcommand_value_name = "ORDER")]
+enum ShipOrder {
+    /// Send again to a target what is still here and was received between two instants
+    Replay {
+        /// The target, as its section [ship:NAME] calls it
+        name: String,
+        /// From this instant on, such as 2026-11-20T12:00:00Z
+        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        from: Timestamp,
+        /// Before this instant
+        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        to: Timestamp,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ArchiveLine {
+    /// List the segments that the index names
+    List(WantedLine),
+    /// Fetch their files, and check them
+    Fetch {
+        #[command(flatten)]
+        wanted: WantedLine,
+        /// Folder for the files: APP/FILE below it
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        to_folder: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct WantedLine {
+    /// Target of loghogd.conf [default: the only one of type s3]
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Application
+    #[arg(long)]
+    app: Option<String>,
+    /// Module of the facility; root for the root facility
+    #[arg(long, requires = "app")]
+    module: Option<String>,
+    /// Host that messages came from
+    #[arg(long)]
+    host: Option<String>,
+    /// Messages from then on: 2026-11-20T12:00:00Z, or a day such as 2026-11-20
+    #[arg(long, value_name = "TIME", value_parser = day_begin)]
+    from: Option<Timestamp>,
+    /// Messages until then, or until the end of that day
+    #[arg(long, value_name = "TIME", value_parser = day_end)]
+    to: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -220,8 +354,8 @@ where
     let json = line.json;
     let conflict = |message| Err(command().error(ErrorKind::ArgumentConflict, message));
     match line.question {
-        Some(Question::CheckConfig) => {
-            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json }))
+        Some(Question::CheckConfig(CheckLine { connect })) => {
+            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
         }
         Some(_) if line.check_config => {
             conflict("--check-config and another question cannot be asked at once")
@@ -240,10 +374,41 @@ where
             let count = usize::try_from(count).unwrap_or_default();
             Ok(Invocation::Schedule(ScheduleArgs { expression, zone: tz, after, count, json }))
         }
-        None if line.check_config => {
-            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json }))
+        Some(Question::Archive(what)) => {
+            let (wanted, to_folder) = match what {
+                ArchiveLine::List(wanted) => (wanted, None),
+                ArchiveLine::Fetch { wanted, to_folder } => (wanted, Some(to_folder)),
+            };
+            let WantedLine { target, app, module, host, from, to } = wanted;
+            let wanted = Wanted { app, module, host, from, to };
+            Ok(Invocation::Archive(ArchiveArgs {
+                config,
+                overrides,
+                target,
+                wanted,
+                to_folder,
+                json,
+            }))
         }
-        None if json => conflict("--json needs a question: check-config, explain or schedule"),
+        Some(Question::Ship(ShipLine { watch, order: None })) => {
+            Ok(Invocation::Ship(ShipArgs { config, overrides, watch, json }))
+        }
+        Some(Question::Ship(ShipLine { order: Some(order), .. })) => {
+            let ShipOrder::Replay { name: target, from, to } = order;
+            if from >= to {
+                return Err(
+                    command().error(ErrorKind::ValueValidation, "--from is not before --to")
+                );
+            }
+            Ok(Invocation::Replay(ReplayArgs { config, overrides, target, from, to, json }))
+        }
+        None if line.check_config => {
+            let connect = false;
+            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
+        }
+        None if json => {
+            conflict("--json needs a question: archive, check-config, explain, schedule or ship")
+        }
         None => {
             let daemon_child = line.daemon_child;
             Ok(Invocation::Run(RunArgs { config, overrides, daemon_child }))
@@ -263,6 +428,9 @@ pub fn run(invocation: &Invocation, lower_priority: fn()) -> u8 {
         Invocation::CheckConfig(args) => questions::check_config(args),
         Invocation::Explain(args) => questions::explain(args),
         Invocation::Schedule(args) => questions::schedule(args),
+        Invocation::Ship(args) => questions::ship(args),
+        Invocation::Replay(args) => questions::replay(args),
+        Invocation::Archive(args) => questions::archive(args),
     }
 }
 
@@ -292,6 +460,22 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 
 fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|error: jiff::Error| error.to_string())
+}
+
+fn day_begin(text: &str) -> Result<Timestamp, String> {
+    let begin = |day: Date| day.to_zoned(TimeZone::system());
+    instant(text).or_else(|error| match text.parse::<Date>().map(begin) {
+        Ok(Ok(begin)) => Ok(begin.timestamp()),
+        _ => Err(error),
+    })
+}
+
+fn day_end(text: &str) -> Result<Timestamp, String> {
+    let end = |day: Date| day.tomorrow().and_then(|next| next.to_zoned(TimeZone::system()));
+    instant(text).or_else(|error| match text.parse::<Date>().map(end) {
+        Ok(Ok(end)) => Ok(end.timestamp() - SignedDuration::from_nanos(1)),
+        _ => Err(error),
+    })
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
-//! Answers questions about the configuration and exits.
+//! Answers questions about the configuration and the running daemon, and exits.
 //! What was asked -> text or JSON on stdout, complaints on stderr, an exit code.
 //! Invariant: no answer repeats a secret, and asking changes nothing.
-//! Leaves out: the running daemon; the answers come from the files alone.
+//! Leaves out: how the daemon is asked (`control`).
 
+mod archive;
 mod check;
 mod explain;
 mod schedule;
+mod ship;
 mod surroundings;
 
+pub use archive::archive;
 pub use check::check_config;
 pub use explain::explain;
 pub use schedule::schedule;
+pub use ship::{replay, ship};
 
 use crate::config::Problem;
 use std::io::Write;

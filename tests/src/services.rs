@@ -1,6 +1,8 @@
-//! The services that loghogd ships to: the real ones, a private one for each test.
-//! What `tools/` has brought -> a running service on free ports of loopback.
-//! Invariant: none outlives the test, even if that is killed.
-//! Leaves out: getting them (`tools/kafka` and its like).
+//! Real services that LogHog ships to, each a private instance.
+//! What `tools/` has fetched -> a running service on loopback, in a temporary folder.
+//! Invariant: a service ends with the test that started it, by its own pid.
+//! Leaves out: fetching them.
 
+pub mod influxdb;
 pub mod kafka;
+pub mod s3;

@@ -127,6 +127,8 @@ impl<'a> Delivery<'a> {
     /// left; nobody promised it.
     fn wait_for_others(&mut self, started: Instant, is_enough: &dyn Fn() -> bool) {
         let limit = self.options.timeout;
+        // As long as somebody waits, the pauses are short.
+        let _hurry = self.client.begin_flush(limit, limit);
         while self.client.is_adopting() && started.elapsed() < limit && !is_enough() {
             std::thread::sleep(ROOM_LOOK);
         }

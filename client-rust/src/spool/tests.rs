@@ -142,7 +142,7 @@ fn what_cannot_be_synced_is_not_taken_for_safe_and_is_tried_again() {
             assert!(spool.needs_sync());
         }
         match is_retired {
-            true => spool.retired = good.into_iter().collect(),
+            true => spool.retired = good.into_iter().map(|file| (1, file)).collect(),
             false => spool.tail = good,
         }
         let (path, elsewhere) = (spool.folder.path.clone(), dir.path().join("elsewhere"));

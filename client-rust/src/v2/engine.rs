@@ -135,7 +135,7 @@ impl Engine {
     /// Returns what is left.
     pub(super) fn run(mut self) -> Store {
         loop {
-            let urgency = self.queue.urgency();
+            let urgency = self.urgency();
             let is_idle = !self.has_work(&urgency);
             if urgency.is_over || (urgency.is_closed && is_idle) {
                 return self.end();
@@ -146,6 +146,17 @@ impl Engine {
             self.look_after(is_idle);
             self.wait();
         }
+    }
+
+    /// Who waits for us. The queue of a spool left behind is closed from the
+    /// start, and in a hurry is only who waits for the client.
+    fn urgency(&self) -> Urgency {
+        let urgency = self.queue.urgency();
+        if self.is_own() {
+            return urgency;
+        }
+        let Urgency { is_hurried, nudges, .. } = self.book.urgency();
+        Urgency { is_hurried, nudges, ..urgency }
     }
 
     /// Takes what waits, after a moment in which it could gather.
@@ -225,7 +236,7 @@ impl Engine {
 
     /// Waits for a message, for the server, or for the next thing that is due.
     fn wait(&mut self) {
-        let urgency = self.queue.urgency();
+        let urgency = self.urgency();
         let is_gathering = self.gathering().filter(|left| !left.is_zero() && !urgency.is_hurried);
         let wants = match &self.link {
             Link::None if self.pause_left(urgency.is_hurried).is_zero() => true,

@@ -91,6 +91,12 @@ impl Raw {
         self.find(section, option).map(|found| found.entry.line)
     }
 
+    /// The line of a section's header.
+    pub fn line_of_section(&self, section: &str) -> Option<u32> {
+        let found = self.sections.iter().find(|other| other.name == section);
+        found.map(|section| section.line)
+    }
+
     /// An option of this section, or else of `[DEFAULT]`.
     pub fn find<'a>(&'a self, section: Option<&'a Section>, option: &str) -> Option<Found<'a>> {
         let own = section.and_then(|section| section.options.get(option));

@@ -60,7 +60,7 @@ pub enum Kind {
     /// Amazon S3 and what speaks like it.
     S3(s3::S3),
     /// InfluxDB and what speaks like it.
-    InfluxDb(influxdb::InfluxDb),
+    InfluxDb(Box<influxdb::InfluxDb>),
 }
 
 impl Kind {
@@ -113,7 +113,7 @@ fn target(
     let kind = match options.required("type", "type = kafka, s3 or influxdb")?.as_str() {
         "kafka" => Kind::Kafka(kafka::read(&mut options)),
         "s3" => Kind::S3(s3::read(&mut options)),
-        "influxdb" => Kind::InfluxDb(influxdb::read(&mut options)),
+        "influxdb" => Kind::InfluxDb(Box::new(influxdb::read(&mut options))),
         other => {
             let message = format!("{} is no kind of target", shown(other));
             options.refuse("type", Refused::new(message, "write kafka, s3 or influxdb"));

@@ -6,7 +6,11 @@
 use super::surroundings::{exposed, missing};
 use super::{complain, tell, tell_json};
 use crate::cli::{CheckArgs, EX_CONFIG, EX_OK};
-use crate::config::{self, Loaded, Problem};
+use crate::config::problem::Problems;
+use crate::config::ship::PREFIX;
+use crate::config::{self, Kind, Loaded, Problem};
+use crate::pipeline::ship;
+use std::path::Path;
 
 /// The answer in JSON.
 #[derive(Debug, serde::Serialize)]
@@ -20,7 +24,10 @@ struct Answer<'a> {
 pub fn check_config(args: &CheckArgs) -> u8 {
     let (problems, warnings, summary) = match config::load(&args.config, &args.overrides) {
         Ok(loaded) => {
-            let problems = missing(&loaded, &args.config);
+            let mut problems = missing(&loaded, &args.config);
+            if args.connect && problems.is_empty() {
+                problems = try_targets(&loaded, &args.config);
+            }
             let summary = summary(&loaded);
             let exposed = exposed(&loaded);
             (problems, loaded.warnings.into_iter().chain(exposed).collect(), summary)
@@ -45,6 +52,20 @@ pub fn check_config(args: &CheckArgs) -> u8 {
     if ok { EX_OK } else { EX_CONFIG }
 }
 
+/// Connects to each target, and delivers nothing.
+fn try_targets(loaded: &Loaded, file: &Path) -> Vec<Problem> {
+    let mut problems = Problems::of(file);
+    for target in &loaded.config.ship {
+        if let Err(error) = ship::try_out(target) {
+            let line = loaded.raw.line_of_section(&format!("{}{}", PREFIX, target.name));
+            let message = format!("{}: {error}", target.name);
+            let remedy = "correct the section, or what it names, and try again";
+            problems.add(line, Kind::Surroundings, message, remedy);
+        }
+    }
+    problems.into_vec()
+}
+
 fn summary(loaded: &Loaded) -> String {
     let listen = &loaded.config.server.listen;
     let addresses: Vec<String> = listen
@@ -56,5 +77,10 @@ fn summary(loaded: &Loaded) -> String {
         1 => "1 facility".to_owned(),
         count => format!("{count} facilities"),
     };
-    format!("{facilities}; listening on {}", addresses.join(", "))
+    let targets: Vec<&str> = loaded.config.ship.iter().map(|target| &*target.name).collect();
+    let shipping = match targets.as_slice() {
+        [] => String::new(),
+        targets => format!("; shipping to {}", targets.join(", ")),
+    };
+    format!("{facilities}; listening on {}{shipping}", addresses.join(", "))
 }

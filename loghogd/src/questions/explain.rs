@@ -29,6 +29,8 @@ struct Answer<'a> {
     signed: bool,
     require: Vec<&'static str>,
     format: &'static str,
+    ship: &'a [Box<str>],
+    keep_until_shipped: bool,
 }
 
 /// Says which facility takes a message.
@@ -104,6 +106,8 @@ fn answer<'a>(facility: &'a Facility, file: &'a str) -> Answer<'a> {
         signed: facility.secret.is_some(),
         require: facility.require.names().collect(),
         format: facility.format.name(),
+        ship: &facility.ship,
+        keep_until_shipped: facility.keep_until_shipped,
     }
 }
 
@@ -139,6 +143,10 @@ fn in_words(facility: &Facility, file: &str, table: &Table, logdir: &Path) -> St
         Some(age) => shown_age(age),
     };
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let targets = match facility.ship.join(", ") {
+        none if none.is_empty() => "nowhere".to_owned(),
+        targets => targets,
+    };
     let rows = [
         ("facility", format!("{}:{}", facility.app, facility.module), place(origins.section_line)),
         ("file", file.to_owned(), below),
@@ -152,9 +160,15 @@ fn in_words(facility: &Facility, file: &str, table: &Table, logdir: &Path) -> St
         ("signed", yes_or_no(facility.secret.is_some()), from(origins.secret)),
         ("require", facility.require.to_string(), from(origins.require)),
         ("format", facility.format.name().to_owned(), from(origins.format)),
+        ("ship", targets, from(origins.ship)),
+        (
+            "keep_until_shipped",
+            yes_or_no(facility.keep_until_shipped),
+            from(origins.keep_until_shipped),
+        ),
     ];
     let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or_default();
     let lines =
-        rows.map(|(option, value, origin)| format!("{option:<14}  {value:<width$}  {origin}"));
+        rows.map(|(option, value, origin)| format!("{option:<18}  {value:<width$}  {origin}"));
     lines.join("\n")
 }

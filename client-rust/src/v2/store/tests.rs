@@ -1,4 +1,4 @@
-//! What the disk still has of what is in memory.
+//! What the disk still has of what is in memory, and when there is room for more.
 
 use std::path::Path;
 
@@ -8,6 +8,9 @@ use crate::spool::SpoolBounds;
 
 const BOUNDS: Bounds =
     Bounds { bytes: 1 << 20, messages: 1_000, outage_messages: 1_000, frame_bytes: 1_000 };
+/// More than a spool or a window takes.
+const WIDE: Bounds =
+    Bounds { bytes: 1 << 20, messages: 1 << 20, outage_messages: 1 << 20, frame_bytes: 1 << 20 };
 /// A few records a file.
 const SPOOL_BOUNDS: SpoolBounds = SpoolBounds { bytes: 1 << 20, file_bytes: 100 };
 
@@ -77,4 +80,37 @@ fn what_only_memory_has_is_not_taken_for_safe() {
     assert!(store.is_safe());
     store.rest.push(b"three");
     assert!(!store.is_safe(), "it has no number yet");
+}
+
+fn queue_of(messages: usize) -> Queue {
+    let queue = Queue::new(WIDE);
+    for _ in 0..messages {
+        let _ = queue.push(&[7; 100]);
+    }
+    queue
+}
+
+#[test]
+fn a_spool_with_room_for_no_more_message_is_not_asked_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let bounds = SpoolBounds { bytes: 1000, file_bytes: 300 };
+    let place = SpoolPlace { dir: dir.path().to_owned(), bounds };
+    let queue = queue_of(20);
+    let mut store = Store::open(Some((place, "app".into())), 1 << 20, &queue).unwrap();
+    assert!(store.has_room(false) && store.keep(&queue, false));
+    assert!(queue.waiting() > 0 && store.spool_room() > 0);
+    assert!(!store.has_room(false));
+    store.settle(store.next_number() - 1);
+    assert!(store.has_room(false) && store.keep(&queue, false));
+}
+
+#[test]
+fn a_window_with_room_for_no_more_message_is_not_asked_again_and_again() {
+    let queue = queue_of(4000);
+    let mut store = Store::open(None, 300_050, &queue).unwrap();
+    assert!(store.has_room(true) && store.keep(&queue, true));
+    assert!(queue.waiting() > 0 && store.window_room() > 0);
+    assert!(!store.has_room(true));
+    store.settle(2);
+    assert!(store.has_room(true) && store.keep(&queue, true));
 }

@@ -86,14 +86,18 @@ pub fn read(
 ) -> Config {
     let mut reader = Reader { raw, places, problems };
     reader.refuse_unknown(warnings);
-    Config {
+    let config = Config {
         main: reader.main(overrides),
         log: reader.log(overrides),
         compressor: reader.compressor(),
         server: reader.server(),
         ship: ship::read(raw, places, reader.problems),
         folder: places.folder.to_owned(),
+    };
+    if config.compressor.compress_on_write {
+        reader.refuse_live(&config.ship);
     }
+    config
 }
 
 struct Reader<'a> {
@@ -323,6 +327,18 @@ impl Reader<'_> {
     fn line_of(&self, section: &str) -> Option<u32> {
         let section = self.raw.sections().iter().find(|other| other.name == section);
         section.map(|section| section.line)
+    }
+
+    /// A live file can be followed only as long as it is plain.
+    fn refuse_live(&mut self, targets: &[ship::Target]) {
+        for target in targets.iter().filter(|target| target.when == ship::When::Live) {
+            let section = format!("{}{}", ship::PREFIX, target.name);
+            let line = self.find(&section, "when").map(|found| found.entry.line);
+            let message =
+                "when: a live file that is compressed while it is written is not followed";
+            let remedy = "write when = sealed, or [compressor] compress_on_write = no";
+            self.problems.add(line, Kind::BadValue, message, remedy);
+        }
     }
 
     fn refuse_unknown(&mut self, warnings: &mut Problems) {

@@ -53,6 +53,7 @@ pub(super) struct Course {
     pub(super) stopped: Option<String>,
     /// How far the live file was safe when it was looked at last, in bytes.
     pub(super) live_bytes: u64,
+    is_new: bool,
     /// The live file that is known to come behind all that is owed; and one of which that
     /// will be known when the folder has been looked at once more.
     live: Option<(u64, u64)>,
@@ -131,9 +132,24 @@ impl Course {
             owed: VecDeque::new(),
             stopped: None,
             live_bytes: 0,
+            is_new: true,
             live: None,
             candidate: None,
             reading: None,
+        }
+    }
+
+    /// Nothing of it was looked at yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Goes to where the target says that it is.
+    pub(super) fn follow(&mut self, mark: Option<&Mark>) {
+        // What it says of an earlier file is through already. One that is ahead was not
+        // noted here: a file before it had been removed by somebody.
+        if let Some(mark) = mark.filter(|mark| mark.number >= self.state.mark.number) {
+            self.state.mark = *mark;
         }
     }
 
@@ -218,7 +234,9 @@ impl Course {
     /// A segment is through; the next file is the next one.
     pub(super) fn finish(&mut self, began: Began) -> State {
         let mut state = self.state.clone();
-        state.done.insert(began);
+        state.done.insert(began, state.from_ns);
+        state.again.remove(&began);
+        state.from_ns = state.mark.last_ns;
         state.mark =
             Mark { number: state.mark.number + 1, last_ns: state.mark.last_ns, ..Mark::default() };
         state
@@ -229,7 +247,7 @@ impl Course {
         if state.mark.number != self.state.mark.number {
             self.reading = None;
         }
-        self.owed.retain(|owed| !state.done.contains(&owed.segment.began));
+        self.owed.retain(|owed| !state.done.contains_key(&owed.segment.began));
         (self.published, self.published_at) = (state.mark, now);
         self.state = state;
     }
@@ -258,6 +276,7 @@ impl Course {
     /// Takes note of what is owed, after a look at the folder.
     pub(super) fn looked(&mut self, owed: VecDeque<Owed>) {
         self.owed = owed;
+        self.is_new = false;
         // A file that was live before the look has nothing before it but what is owed.
         self.live = self.candidate.take().or(self.live);
     }
@@ -294,8 +313,7 @@ impl Course {
 
     fn open_live(&mut self, ground: &Ground) -> io::Result<Opened> {
         let (folder, name) = (&*self.stream.app, &*self.stream.live);
-        let facts = || ground.disk.facts(folder, name).ok().flatten();
-        let look = || facts().map(|facts| Tail { id: facts.id, safe_bytes: facts.bytes });
+        let look = || whole_lines(&*ground.disk, folder, name);
         let tail = ground.notices.tail(&self.stream, look).filter(|tail| tail.safe_bytes > 0);
         let Some(tail) = tail else {
             self.live_bytes = 0;
@@ -339,12 +357,18 @@ impl Course {
             );
             let Mark { number, last_ns, .. } = self.state.mark;
             self.state.mark = Mark { number: number + 1, last_ns, ..Mark::default() };
+            self.state.from_ns = last_ns;
         }
         if self.state.mark.offset == 0 {
-            let aside = self.state.aside.filter(|aside| aside.head == head);
-            if let Some(Mark { offset, records, .. }) = aside {
-                (self.state.mark.offset, self.state.mark.records) = (offset, records);
+            let number = self.state.mark.number;
+            if let Some(aside) = self.state.aside.filter(|aside| aside.head == head) {
+                // It goes on where it was before others were sent again.
+                self.state.mark = Mark { number, ..aside };
                 self.state.aside = None;
+            } else if let Which::Closed(began) = which
+                && let Some(&from_ns) = self.state.again.get(&began)
+            {
+                (self.state.mark.last_ns, self.state.from_ns) = (from_ns, from_ns);
             }
             self.state.mark.head = head;
         }
@@ -395,7 +419,8 @@ impl Reading {
             return Ok(false);
         }
         let before = self.buffer.len();
-        let bytes = READ_BYTES.max(before);
+        // There may be many of them: no larger than it has to be.
+        let bytes = READ_BYTES.max(before).min(self.source.left());
         self.buffer.resize(before + bytes, 0);
         let read = self.source.read(self.buffer.get_mut(before..).unwrap_or_default());
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
@@ -416,6 +441,16 @@ impl Reading {
 impl Source {
     fn is_at_end(&self) -> bool {
         matches!(self, Source::Lines { at, end, .. } if at >= end)
+    }
+
+    /// How many bytes there are at most, and one to see the end by.
+    fn left(&self) -> usize {
+        match self {
+            Source::Lines { at, end, .. } => {
+                usize::try_from(end.saturating_sub(*at)).unwrap_or(usize::MAX).max(1)
+            }
+            Source::Sealed(_) => usize::MAX,
+        }
     }
 
     /// Up to so many bytes from the beginning.
@@ -470,6 +505,29 @@ impl Read for Source {
             Source::Sealed(plain) => plain.read(buffer),
         }
     }
+}
+
+/// A live file that nobody writes to yet, up to its last line feed: what stands behind
+/// that is half a line, which is cut off when the file is opened to be written.
+fn whole_lines(disk: &dyn Disk, folder: &str, name: &str) -> Option<Tail> {
+    let file = disk.open(folder, name).ok()?;
+    let facts = file.facts().ok()?;
+    let mut end = facts.bytes;
+    let mut block = vec![0; READ_BYTES];
+    while end > 0 {
+        let begin = end.saturating_sub(READ_BYTES as u64);
+        let bytes = usize::try_from(end - begin).ok()?;
+        let block = block.get_mut(..bytes)?;
+        if file.read_at(block, begin).ok()? < bytes {
+            return None;
+        }
+        if let Some(feed) = memchr::memrchr(b'\n', block) {
+            end = begin + feed as u64 + 1;
+            break;
+        }
+        end = begin;
+    }
+    Some(Tail { id: facts.id, safe_bytes: end })
 }
 
 /// What tells a file from others: a checksum of its first line, or as much of that as

@@ -3,7 +3,7 @@
 //! Invariant: of one target there is one thread; one that has changed ends before it begins anew.
 //! Leaves out: what a thread does (`run`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,11 +17,13 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::course::Ground;
+use super::influxdb::InfluxDbTarget;
 use super::kafka::KafkaTarget;
 use super::notices::{Notices, Replay};
 use super::pace::{Pauses, Throttle};
 use super::receipts::Receipts;
 use super::run::{Run, Way, say_begin};
+use super::s3::S3Target;
 use super::status::{Board, Status};
 use super::target::{Surroundings, Trouble};
 use crate::config::facility::Table;
@@ -180,6 +182,9 @@ impl Shippers {
             ready: Default::default(),
             pauses: Pauses::default(),
             is_connected: false,
+            marks: HashMap::new(),
+            in_trouble: false,
+            look_at: Instant::now(),
             stopped: false,
             said: None,
         };
@@ -217,14 +222,34 @@ fn wait_for(worker: &Worker, until: Instant) {
 /// # Errors
 /// What keeps it from being tried at all.
 pub(super) fn way(target: &Target, surroundings: &Surroundings) -> Result<Way, Trouble> {
-    match &target.kind {
+    Ok(match &target.kind {
+        Kind::InfluxDb(options) => {
+            let target = InfluxDbTarget::new(&target.name, options, surroundings.clone())?;
+            Way::Records(Box::new(target))
+        }
         Kind::Kafka(options) => {
-            let kafka = KafkaTarget::new(&target.name, options, surroundings.clone())?;
-            Ok(Way::Records(Box::new(kafka)))
+            let target = KafkaTarget::new(&target.name, options, surroundings.clone())?;
+            Way::Records(Box::new(target))
         }
-        Kind::S3(_) | Kind::InfluxDb(_) => {
-            Err(Trouble::later("there is no such target in this build yet"))
+        Kind::S3(options) => {
+            let target = S3Target::new(&target.name, options, surroundings.clone())?;
+            Way::Segments(Box::new(target))
         }
+    })
+}
+
+/// Connects to a target as its thread would, and delivers nothing.
+///
+/// # Errors
+/// What is in the way.
+pub fn try_out(target: &Target) -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Trouble::later(format!("cannot start the runtime: {error}")))?;
+    let surroundings =
+        Surroundings::new(runtime.handle().clone(), "check-config", TimeZone::system());
+    match way(target, &surroundings)? {
+        Way::Records(mut target) => target.connect(),
+        Way::Segments(mut target) => target.connect(),
     }
 }
 

@@ -92,3 +92,6 @@ pub const KAFKA_LOOK_TIME: Duration = Duration::from_millis(200);
 
 /// How long an open transaction is given to be aborted, when a target gives up.
 pub const KAFKA_ABORT_TIME_MAX: Duration = Duration::from_millis(700);
+
+/// Streams of which something goes into one batch: each is a file that is open meanwhile.
+pub const PARTS_MAX: usize = 256;

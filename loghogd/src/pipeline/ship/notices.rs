@@ -106,9 +106,10 @@ impl Notices {
     pub fn opened(&self, app: &str, live: &str, tail: Tail) {
         let stream = Stream { app: app.into(), live: live.into() };
         let mut inner = self.inner();
-        if inner.tails.get(&stream).is_none_or(|known| known.id != tail.id) {
-            inner.tails.insert(stream, tail);
-        }
+        let known = inner.tails.get(&stream).filter(|known| known.id == tail.id);
+        let safe_bytes =
+            known.map_or(tail.safe_bytes, |known| known.safe_bytes.min(tail.safe_bytes));
+        inner.tails.insert(stream, Tail { safe_bytes, ..tail });
     }
 
     /// A live file was synced, up to so many bytes of whole messages.

@@ -16,12 +16,14 @@
 //! records 17
 //! last_ns 1795431600000000000
 //! head 0123456789abcdef      what that file begins with
-//! aside 4096 17 0123456789abcdef    the same of a file that has to wait for others
-//! done 2026-11-20-00-00-00-000000
+//! from_ns 1795431500000000000    the last unique time before that file
+//! aside 4096 17 1795431600000000000 0123456789abcdef    a file that has to wait for others
+//! done 2026-11-20-00-00-00-000000 1795431500000000000   through; the last time before it
+//! again 2026-11-19-00-00-00-000000 1795431400000000000  is sent again
 //! ```
 //! Only segments that are still there stand among those that are through.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,8 +50,13 @@ pub struct State {
     pub mark: Mark,
     /// How far a file is that has to wait, because others before it are sent again.
     pub aside: Option<Mark>,
-    /// Segments that are through, and still there.
-    pub done: BTreeSet<Began>,
+    /// The last unique time before the next file.
+    pub from_ns: i64,
+    /// Segments that are through and still there, each with the last unique time before
+    /// it.
+    pub done: BTreeMap<Began, i64>,
+    /// Those that are sent again, with the same times as before.
+    pub again: BTreeMap<Began, i64>,
 }
 
 /// All states. A clone is the same.
@@ -161,11 +168,11 @@ impl Receipts {
         }
         let states = self.states();
         let stream = Stream { app: facility.app.clone(), live: live.into() };
-        let has = |target: &Box<str>| {
-            let key = Key { target: target.clone(), stream: stream.clone() };
-            states.get(&key).is_some_and(|kept| kept.state.done.contains(&began))
+        let has = |target: &str| {
+            let key = Key { target: target.into(), stream: stream.clone() };
+            states.get(&key).is_some_and(|kept| kept.state.done.contains_key(&began))
         };
-        !facility.ship.iter().all(has)
+        !facility.ship.iter().all(|target| has(target))
     }
 
     /// Where it is kept.
@@ -183,14 +190,17 @@ impl State {
         let Mark { number, offset, records, last_ns, head } = self.mark;
         let mut text = format!(
             "{HEAD_LINE}\nnumber {number}\noffset {offset}\nrecords {records}\n\
-             last_ns {last_ns}\nhead {head:016x}\n"
+             last_ns {last_ns}\nhead {head:016x}\nfrom_ns {}\n",
+            self.from_ns
         );
         // A String takes everything.
-        if let Some(Mark { offset, records, head, .. }) = self.aside {
-            let _ = writeln!(text, "aside {offset} {records} {head:016x}");
+        if let Some(Mark { offset, records, last_ns, head, .. }) = self.aside {
+            let _ = writeln!(text, "aside {offset} {records} {last_ns} {head:016x}");
         }
-        for began in &self.done {
-            let _ = writeln!(text, "done {began}");
+        for (name, segments) in [("done", &self.done), ("again", &self.again)] {
+            for (began, from_ns) in segments {
+                let _ = writeln!(text, "{name} {began} {from_ns}");
+            }
         }
         text
     }
@@ -207,13 +217,23 @@ impl State {
                 "records" => state.mark.records = value.parse().ok()?,
                 "last_ns" => state.mark.last_ns = value.parse().ok()?,
                 "head" => state.mark.head = u64::from_str_radix(value, 16).ok()?,
+                "from_ns" => state.from_ns = value.parse().ok()?,
                 "aside" => {
-                    let mut parts = value.split(' ');
-                    let mut next = |radix| u64::from_str_radix(parts.next()?, radix).ok();
-                    let (offset, records, head) = (next(10)?, next(10)?, next(16)?);
-                    state.aside = Some(Mark { offset, records, head, ..Mark::default() });
+                    let parts: Vec<&str> = value.split(' ').collect();
+                    let [offset, records, last_ns, head] = parts.as_slice() else { return None };
+                    state.aside = Some(Mark {
+                        number: 0,
+                        offset: offset.parse().ok()?,
+                        records: records.parse().ok()?,
+                        last_ns: last_ns.parse().ok()?,
+                        head: u64::from_str_radix(head, 16).ok()?,
+                    });
                 }
-                "done" => _ = state.done.insert(began(value)?),
+                "done" | "again" => {
+                    let (stamp, from_ns) = value.split_once(' ')?;
+                    let segments = if name == "done" { &mut state.done } else { &mut state.again };
+                    segments.insert(began(stamp)?, from_ns.parse().ok()?);
+                }
                 _ => return None,
             }
         }
@@ -280,8 +300,10 @@ mod tests {
     fn state() -> State {
         State {
             mark: Mark { number: 12, offset: 4096, records: 17, last_ns: -5, head: 0x1234 },
-            aside: Some(Mark { offset: 3, records: 2, head: 7, ..Mark::default() }),
-            done: [began("2026-11-20-00-00-00-000000").unwrap()].into(),
+            aside: Some(Mark { number: 0, offset: 3, records: 2, last_ns: -9, head: 7 }),
+            from_ns: -6,
+            done: [(began("2026-11-20-00-00-00-000000").unwrap(), 5)].into(),
+            again: [(began("2026-11-19-00-00-00-000000").unwrap(), -7)].into(),
         }
     }
 

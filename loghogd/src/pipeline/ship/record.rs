@@ -138,7 +138,7 @@ impl Reader {
 
     fn instant(&self, local: DateTime) -> Option<Timestamp> {
         let ambiguous = self.zone.to_ambiguous_timestamp(local);
-        let earlier = ambiguous.clone().earlier().ok()?;
+        let earlier = ambiguous.earlier().ok()?;
         let turned_back = i128::from(self.last_ns.saturating_sub(TURNED_BACK_NS));
         if ambiguous.is_ambiguous() && earlier.as_nanosecond() < turned_back {
             return ambiguous.later().ok();

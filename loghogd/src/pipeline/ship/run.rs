@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
+use std::iter;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,17 +26,18 @@ use super::batch::Batch;
 use super::course::{Course, Filled, Ground, Owed};
 use super::dead;
 use super::limits::{
-    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PROGRESS_EVERY, RETRY_MAX, TROUBLE_WINDOW,
+    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, RETRY_MAX, TROUBLE_WINDOW,
 };
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener, Replay};
 use super::pace::{Pauses, Throttle};
+use super::ready::Ready;
 use super::receipts::Receipts;
 use super::status::{Board, Doing, Error, Stopped};
 use super::target::{Limits, Records, Scope, Segments, Surroundings, Trouble};
 use crate::config::checked::Format;
 use crate::config::facility::Table;
-use crate::disk;
+use crate::disk::{self, Disk};
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::name::{Began, Name, Segment};
 use crate::stats::{Counter, Stats};
@@ -64,9 +66,15 @@ pub(super) struct Run {
     pub(super) throttle: Throttle,
     pub(super) courses: BTreeMap<Stream, Course>,
     /// Those that may have something to send.
-    pub(super) ready: VecDeque<Stream>,
+    pub(super) ready: Ready,
     pub(super) pauses: Pauses,
     pub(super) is_connected: bool,
+    /// How far the target said that it is when it was connected to.
+    pub(super) marks: HashMap<Stream, Mark>,
+    /// The own log was told of trouble, and has not heard that it has passed.
+    pub(super) in_trouble: bool,
+    /// When everything is looked at again.
+    pub(super) look_at: Instant,
     /// Nothing goes before a reload.
     pub(super) stopped: bool,
     pub(super) said: Option<(String, Instant)>,
@@ -90,9 +98,7 @@ impl Run {
             let wake_at = self.note_progress(false);
             self.show();
             heard = self.listener.wait(Some(wake_at));
-            if heard.is_empty() && self.look_is_due() {
-                heard.all = true;
-            }
+            heard.all |= Instant::now() >= self.look_at;
         }
         self.note_progress(true);
     }
@@ -102,11 +108,6 @@ impl Run {
         self.courses.clear();
         self.ready.clear();
         self.is_connected = false;
-    }
-
-    fn look_is_due(&mut self) -> bool {
-        // The wait before was for this long only when there was nothing else to note.
-        self.ready.is_empty()
     }
 
     /// Delivers all that is there.
@@ -143,25 +144,14 @@ impl Run {
         match connected {
             Ok(marks) => {
                 self.is_connected = true;
-                self.courses.values_mut().for_each(Course::rewind);
-                if let Some(marks) = marks {
-                    self.follow(&marks);
+                self.marks = marks.unwrap_or_default();
+                for (stream, course) in &mut self.courses {
+                    course.rewind();
+                    course.follow(self.marks.get(stream));
                 }
                 Ok(())
             }
             Err(trouble) => self.meet(trouble),
-        }
-    }
-
-    /// Goes to where the target says that it is.
-    fn follow(&mut self, marks: &HashMap<Stream, Mark>) {
-        for (stream, course) in &mut self.courses {
-            let Some(mark) = marks.get(stream) else { continue };
-            // What it says of an earlier file is through already. One that is ahead was
-            // not noted here: a file before it had been removed by somebody.
-            if mark.number >= course.state.mark.number {
-                course.state.mark = *mark;
-            }
         }
     }
 
@@ -170,12 +160,13 @@ impl Run {
         self.courses.values_mut().for_each(Course::rewind);
         let what = trouble.to_string();
         match trouble {
-            Trouble::Ended => return Err(Ended),
+            Trouble::Ended => Err(Ended),
             Trouble::Later { pause, .. } => {
                 self.is_connected = false;
                 self.stats.add(Counter::ShipRetries, 1);
                 self.note_error(&what, Doing::Retrying);
                 self.say(&what, "it is tried again");
+                self.in_trouble = true;
                 let pause = self.pauses.next(chance(), pause);
                 self.wait(pause)
             }
@@ -197,7 +188,6 @@ impl Run {
 
     fn stop_stream(&mut self, stream: &Stream, what: String) {
         error!("{} is not shipped to {} any more: {what}", stream.shown(), self.name);
-        self.ready.retain(|ready| ready != stream);
         if let Some(course) = self.courses.get_mut(stream) {
             course.stopped = Some(what);
         }
@@ -212,18 +202,12 @@ impl Run {
         let mut through: Vec<(Stream, Option<Began>)> = Vec::new();
         let mut looks = BTreeSet::new();
         let mut again = Vec::new();
-        while let Some(stream) = self.ready.pop_front() {
+        let mut left = limits;
+        while left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX {
+            let Some(stream) = self.ready.take() else { break };
             let Some(course) = self.courses.get_mut(&stream) else { continue };
             if course.stopped.is_some() {
                 continue;
-            }
-            let left = Limits {
-                records: limits.records.saturating_sub(batch.records()),
-                bytes: limits.bytes.saturating_sub(batch.bytes()),
-            };
-            if left.records == 0 || left.bytes == 0 {
-                self.ready.push_front(stream);
-                break;
             }
             match course.fill(&self.ground, &mut batch, left) {
                 Ok(Filled::Nothing) => {}
@@ -236,13 +220,18 @@ impl Run {
                     again.push(stream);
                 }
                 Ok(Filled::Part(began)) => {
+                    let part = batch.parts.last();
+                    let (messages, bytes) =
+                        part.map_or((0, 0), |part| (part.messages.len(), part.bytes.len()));
+                    left.records = left.records.saturating_sub(messages);
+                    left.bytes = left.bytes.saturating_sub(bytes);
                     through.push((stream.clone(), began));
                     again.push(stream);
                 }
                 Err(error) => self.cannot_read(&stream, &error)?,
             }
         }
-        self.ready.extend(again);
+        again.iter().for_each(|stream| self.ready.put(stream));
         if !looks.is_empty() {
             self.look(&looks, false);
         }
@@ -250,7 +239,7 @@ impl Run {
             self.board.note(|status| status.state = Doing::Shipping);
             let Way::Records(target) = &mut self.way else { return Ok(()) };
             let refused = target.deliver(&batch)?;
-            self.pauses.begin_anew();
+            self.go_on();
             if !refused.is_empty() {
                 self.bury(&batch, &refused)?;
             }
@@ -267,11 +256,16 @@ impl Run {
     }
 
     fn bury(&mut self, batch: &Batch, refused: &[super::Refused]) -> Result<(), Trouble> {
-        let kept =
-            dead::keep(&**self.receipts.disk(), &self.name, batch, refused, Timestamp::now());
-        if let Err(error) = kept {
-            // They would be delivered again, and refused again.
-            return Err(Trouble::later(format!("cannot keep dead letters: {error}")));
+        // What is there already is not delivered again; so this has to be done first.
+        loop {
+            let disk = self.receipts.disk();
+            let kept = dead::keep(&**disk, &self.name, batch, refused, Timestamp::now());
+            let Err(error) = kept else { break };
+            let what = format!("cannot keep dead letters: {error}");
+            self.note_error(&what, Doing::Retrying);
+            self.say(&what, disk::remedy(&error));
+            let pause = self.pauses.next(chance(), None);
+            self.pause(pause).map_err(|Ended| Trouble::Ended)?;
         }
         let number = refused.len() as u64;
         self.stats.add(Counter::ShipDeadLetters, number);
@@ -297,7 +291,7 @@ impl Run {
 
     /// The next sealed segment of the first stream that has one.
     fn ship_segment(&mut self) -> Result<(), Trouble> {
-        let Some(stream) = self.ready.pop_front() else { return Ok(()) };
+        let Some(stream) = self.ready.take() else { return Ok(()) };
         let Some(course) = self.courses.get(&stream) else { return Ok(()) };
         if course.stopped.is_some() {
             return Ok(());
@@ -307,7 +301,7 @@ impl Run {
         let began = whole.segment.began;
         let bytes = course.owed.front().map_or(0, |owed| owed.bytes);
         let _claim = self.ground.claims.claim(&stream.app, &whole.segment);
-        self.ready.push_front(stream.clone());
+        self.ready.put_back(stream.clone());
         if disk.facts(&stream.app, &whole.segment.to_string()).ok().flatten().is_none() {
             self.look(&BTreeSet::from([stream.app.clone()]), false);
             return Ok(());
@@ -315,13 +309,15 @@ impl Run {
         self.board.note(|status| status.state = Doing::Shipping);
         let Way::Segments(target) = &mut self.way else { return Ok(()) };
         let arrived = target.deliver(&whole)?;
-        self.pauses.begin_anew();
+        self.go_on();
         self.stats.add(Counter::ShippedRecords, arrived.records.unwrap_or(0));
         self.stats.add(Counter::ShippedBytes, bytes);
         self.board.arrived(arrived.records.unwrap_or(0), bytes, 1);
         self.finish(&stream, began)?;
         // Others come before the next one of the same stream.
-        self.ready.rotate_left(1);
+        if let Some(stream) = self.ready.take() {
+            self.ready.put(&stream);
+        }
         let pause = self.throttle.pay(bytes, Instant::now());
         self.wait(pause).map_err(|Ended| Trouble::Ended)
     }
@@ -359,7 +355,7 @@ impl Run {
             self.stop_stream(stream, what);
             return Ok(());
         }
-        self.ready.push_back(stream.clone());
+        self.ready.put(stream);
         Err(Trouble::later(format!("{what}; {}", disk::remedy(error))))
     }
 
@@ -370,12 +366,15 @@ impl Run {
             self.pauses.begin_anew();
             self.courses.values_mut().for_each(|course| course.stopped = None);
         }
+        if heard.all {
+            self.look_at = Instant::now() + LOOK_EVERY;
+        }
         if heard.all || !heard.folders.is_empty() {
             self.look(&heard.folders, heard.all);
         }
         for stream in heard.grown {
             if self.courses.contains_key(&stream) {
-                self.make_ready(&stream);
+                self.ready.put(&stream);
             } else {
                 self.look(&BTreeSet::from([stream.app.clone()]), false);
             }
@@ -384,12 +383,6 @@ impl Run {
             let counted = self.replay(&replay);
             // Whoever has asked may have gone.
             let _ = replay.answer.try_send(counted);
-        }
-    }
-
-    fn make_ready(&mut self, stream: &Stream) {
-        if !self.ready.contains(stream) {
-            self.ready.push_back(stream.clone());
         }
     }
 
@@ -429,7 +422,7 @@ impl Run {
             sealed: Option<Format>,
         }
         let mut found: BTreeMap<Box<str>, BTreeMap<Began, Forms>> = BTreeMap::new();
-        for name in self.ground.disk.names(app)? {
+        for name in self.listed(app)? {
             match Name::read(&name) {
                 Name::Live { stem, gzip: false } => {
                     found.entry(format!("{stem}.log").into()).or_default();
@@ -460,20 +453,27 @@ impl Run {
                 let state = receipts.state(name, &stream);
                 Course::new(stream.clone(), Arc::clone(facility), state)
             });
+            if course.is_new() {
+                course.follow(self.marks.get(&stream));
+            }
             course.facility = Arc::clone(facility);
             // Of what is deleted nothing need be remembered.
-            course.state.done.retain(|began| segments.contains_key(began));
+            course.state.done.retain(|began, _| segments.contains_key(began));
+            course.state.again.retain(|began, _| segments.contains_key(began));
             let mut owed = VecDeque::new();
             for (began, forms) in segments {
-                if course.state.done.contains(&began) {
+                if course.state.done.contains_key(&began) {
                     continue;
                 }
                 let segment = Segment { live: live.clone(), began, format: forms.sealed };
                 let known = course.owed.iter().find(|owed| owed.segment == segment);
                 let bytes = match known {
                     Some(known) => known.bytes,
-                    None => match self.ground.disk.facts(app, &segment.to_string()) {
-                        Ok(Some(facts)) => facts.bytes,
+                    None => match owed_now(&*self.ground.disk, app, segment.clone()) {
+                        Ok(Some(now)) => {
+                            owed.push_back(now);
+                            continue;
+                        }
                         Ok(None) => continue,
                         // A folder, a link: not ours, whatever it is called.
                         Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
@@ -484,17 +484,25 @@ impl Run {
             }
             course.looked(owed);
             if course.stopped.is_none() {
-                self.make_ready(&stream);
+                self.ready.put(&stream);
             }
         }
         Ok(())
+    }
+
+    /// The names in a folder. While a segment is being sealed, one listing may show
+    /// neither of its forms: whether names are shown that come or go meanwhile is up to
+    /// the file system. Two listings cannot both miss it.
+    fn listed(&self, app: &str) -> io::Result<BTreeSet<String>> {
+        let first = self.ground.disk.names(app)?;
+        Ok(first.into_iter().chain(self.ground.disk.names(app)?).collect())
     }
 
     /// Forgets the receipts of what is to be sent again.
     fn replay(&mut self, replay: &Replay) -> io::Result<u64> {
         let mut number = 0;
         for (stream, course) in &mut self.courses {
-            let mut begins: Vec<Began> = course.state.done.iter().copied().collect();
+            let mut begins: Vec<Began> = course.state.done.keys().copied().collect();
             begins.extend(course.owed.iter().map(|owed| owed.segment.began));
             begins.sort_unstable();
             let at = |began: Option<&Began>| {
@@ -508,19 +516,23 @@ impl Run {
                     at(Some(began)).is_some_and(|begins| begins < replay.to) && ends > replay.from
                 })
                 .map(|(_, began)| *began)
-                .filter(|began| course.state.done.contains(began))
+                .filter(|began| course.state.done.contains_key(began))
                 .collect();
             if again.is_empty() {
                 continue;
             }
             let mut state = course.state.clone();
-            again.iter().for_each(|began| _ = state.done.remove(began));
+            for began in &again {
+                // Points at a database replace those that they were: with the same times.
+                let from_ns = state.done.remove(began);
+                state.again.extend(from_ns.map(|from_ns| (*began, from_ns)));
+            }
             if state.mark.offset > 0 {
                 state.aside = Some(state.mark);
             }
-            // Times are made anew as well, from the same beginning as the first time as
-            // far as that is known: they are unique within what is sent again.
-            state.mark = Mark { number: state.mark.number + 1, ..Mark::default() };
+            let before = state.mark;
+            state.mark =
+                Mark { number: before.number + 1, last_ns: before.last_ns, ..Mark::default() };
             self.receipts.put(&self.name, stream, state.clone())?;
             course.took(state, Instant::now());
             course.rewind();
@@ -533,7 +545,7 @@ impl Run {
     /// Publishes how far files are that are not through; returns when to look again.
     fn note_progress(&mut self, at_end: bool) -> Instant {
         let now = Instant::now();
-        let mut wake_at = now + LOOK_EVERY;
+        let mut wake_at = self.look_at;
         for (stream, course) in &mut self.courses {
             if course.state.mark == course.published {
                 continue;
@@ -616,6 +628,27 @@ impl Run {
         }
     }
 
+    /// Something has arrived.
+    fn go_on(&mut self) {
+        self.pauses.begin_anew();
+        if std::mem::take(&mut self.in_trouble) {
+            info!("shipping to {} goes on", self.name);
+        }
+    }
+
+    /// Waits, but not when it is time to end; what is heard is heard later.
+    fn pause(&self, pause: Duration) -> Result<(), Ended> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if self.surroundings.has_ended() {
+                return Err(Ended);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            std::thread::sleep(left.min(END_LOOK));
+        }
+        Ok(())
+    }
+
     /// Waits, but not when it is time to end, or when somebody wants it to go on.
     fn wait(&mut self, pause: Duration) -> Result<(), Ended> {
         let until = Instant::now() + pause.min(RETRY_MAX);
@@ -635,6 +668,18 @@ impl Run {
             }
         }
     }
+}
+
+/// A segment in the form in which it is there: it may have been sealed since the folder
+/// was looked at. None when it has been deleted.
+fn owed_now(disk: &dyn Disk, app: &str, mut segment: Segment) -> io::Result<Option<Owed>> {
+    for format in iter::once(segment.format).chain(Format::ALL.map(Some)) {
+        segment.format = format;
+        if let Some(facts) = disk.facts(app, &segment.to_string())? {
+            return Ok(Some(Owed { segment, bytes: facts.bytes }));
+        }
+    }
+    Ok(None)
 }
 
 fn now_shown() -> String {

@@ -230,6 +230,9 @@ impl World {
             ready: Default::default(),
             pauses: Pauses::none(),
             is_connected: false,
+            marks: HashMap::new(),
+            in_trouble: false,
+            look_at: Instant::now(),
             stopped: false,
             said: None,
         };
