@@ -64,6 +64,7 @@ setup:
 	$(call step,set-up: what is missing)
 	tools/setup
 	tools/python "$(ENVIRONMENT)"
+	tools/kafka
 
 .PHONY: format
 format: setup
