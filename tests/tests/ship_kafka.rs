@@ -52,7 +52,7 @@ fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
     for round in 0..rounds {
         let daemon = site.start();
         let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        site = std::thread::scope(|scope| {
             let (address, is_over) = (daemon.tcp(), &is_over);
             let sending = scope.spawn(move || send(address, next, is_over));
             std::thread::sleep(Duration::from_millis(50 + random.below(900)));
@@ -69,7 +69,7 @@ fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
                 }
                 _ => {}
             }
-            site = daemon.kill();
+            let site = daemon.kill();
             is_over.store(true, Ordering::Relaxed);
             next = sending.join().unwrap();
             match round % 5 {
@@ -81,6 +81,7 @@ fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
                 3 => broker.start_again(),
                 _ => {}
             }
+            site
         });
     }
     // Now in peace; the last messages also turn what waits.
