@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Parser;
-use loghog_tests::batches::Source;
+use loghog_tests::sources::Source;
 use loghog_tests::process;
 use loghog_tests::services::kafka::Choices;
 use loghogd::config::ship::Kind;
