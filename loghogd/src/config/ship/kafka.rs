@@ -244,16 +244,14 @@ fn compression(text: &str) -> Result<&'static str, Refused> {
 
 fn create(options: &mut Options<'_>) -> Option<Create> {
     let wanted = options.yes_or_no("create_topics", false);
-    let count = |text: &str, most| {
-        value::count(text, 1..=most).map(|count| i32::try_from(count).ok())
-    };
+    let count =
+        |text: &str, most| value::count(text, 1..=most).map(|count| i32::try_from(count).ok());
     let partitions = options.value("partitions", None, |text| count(text, 10_000));
     let replication_factor = options.value("replication_factor", None, |text| count(text, 100));
     if wanted {
         return Some(Create { partitions, replication_factor });
     }
-    for (option, given) in
-        [("partitions", partitions), ("replication_factor", replication_factor)]
+    for (option, given) in [("partitions", partitions), ("replication_factor", replication_factor)]
     {
         if given.is_some() {
             let message = "it is for topics that loghogd creates, and it creates none";
@@ -326,9 +324,7 @@ fn others(options: &mut Options<'_>) -> Vec<(Box<str>, Secret)> {
             false => name == *begin || name == format!("{begin}s"),
         });
         let refused = match reserved {
-            Some((_, reason)) => {
-                Some(Refused::new("it is not for librdkafka to be told", *reason))
-            }
+            Some((_, reason)) => Some(Refused::new("it is not for librdkafka to be told", *reason)),
             None => ClientConfig::new()
                 .set(name.as_str(), value.as_str())
                 .create_native_config()

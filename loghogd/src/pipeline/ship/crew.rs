@@ -227,9 +227,7 @@ pub(super) fn way(target: &Target, surroundings: &Surroundings) -> Result<Way, T
             let kafka = KafkaTarget::new(&target.name, options, surroundings.clone())?;
             Ok(Way::Records(Box::new(kafka)))
         }
-        Kind::S3(_) => {
-            Err(Trouble::later("there is no such target in this build yet"))
-        }
+        Kind::S3(_) => Err(Trouble::later("there is no such target in this build yet")),
     }
 }
 

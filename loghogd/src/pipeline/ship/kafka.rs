@@ -109,13 +109,8 @@ impl KafkaTarget {
     /// Before anybody is fenced off: has somebody fenced us off?
     fn look_for_another(&mut self) -> Result<(), Trouble> {
         let Owner { token, .. } = &self.owner;
-        let read = progress::read(
-            &self.options,
-            &self.place,
-            &self.surroundings,
-            &self.owner_key,
-            None,
-        )?;
+        let read =
+            progress::read(&self.options, &self.place, &self.surroundings, &self.owner_key, None)?;
         // He who tries again after a stop wants to have it.
         self.is_fenced = false;
         match read.owner.filter(|owner| owner.token != *token) {

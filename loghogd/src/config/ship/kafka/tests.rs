@@ -29,11 +29,17 @@ fn refused(options: &str) -> String {
 fn brokers_are_enough() {
     let kafka = read("brokers = kafka1:9092, [::1]:9093 ,kafka3\n").unwrap();
     assert_eq!(&*kafka.brokers, "kafka1:9092,[::1]:9093,kafka3");
-    assert_eq!((kafka.topic.to_string(), kafka.key.to_string()), ("logs.{app}".into(), "{host}".into()));
+    assert_eq!(
+        (kafka.topic.to_string(), kafka.key.to_string()),
+        ("logs.{app}".into(), "{host}".into())
+    );
     assert_eq!((kafka.value, kafka.compression, kafka.acks), (Value::Json, "lz4", Acks::All));
     assert_eq!((kafka.transactional, &*kafka.progress_topic), (true, "loghog-progress"));
     assert_eq!((&kafka.create, &kafka.tls, &kafka.sasl), (&None, &None, &None));
-    assert_eq!(refused(""), "1: [ship:k] has no brokers; add for example: brokers = kafka1:9092, kafka2:9092");
+    assert_eq!(
+        refused(""),
+        "1: [ship:k] has no brokers; add for example: brokers = kafka1:9092, kafka2:9092"
+    );
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl Place {
                 format!("{kafka} does not let {user} write idempotently"),
                 "allow IDEMPOTENT_WRITE on the cluster (kafka-acls)",
             ),
-            Code::UnsupportedFeature | Code::UnsupportedVersion
+            Code::UnsupportedFeature
+            | Code::UnsupportedVersion
             | Code::UnsupportedForMessageFormat => Trouble::stop(
                 format!("{kafka} has no transactions ({words})"),
                 format!("write transactional = no in {section} for at least once"),
@@ -108,7 +109,9 @@ impl Place {
         let (what, remedy) = match code {
             Code::UnknownTopicOrPartition | Code::UnknownTopic => (
                 format!("{kafka} has no topic {topic}"),
-                format!("create it (kafka-topics --create), or write create_topics = yes in {section}"),
+                format!(
+                    "create it (kafka-topics --create), or write create_topics = yes in {section}"
+                ),
             ),
             Code::TopicAuthorizationFailed => (
                 format!("{kafka} does not let {user} write to the topic {topic}"),
@@ -122,7 +125,9 @@ impl Place {
                 format!("{kafka} has no topic {topic}, and does not let {user} create it"),
                 "create it (kafka-topics --create), or allow CREATE (kafka-acls)".to_owned(),
             ),
-            Code::PolicyViolation | Code::InvalidConfig | Code::InvalidPartitions
+            Code::PolicyViolation
+            | Code::InvalidConfig
+            | Code::InvalidPartitions
             | Code::InvalidReplicationFactor => (
                 format!("{kafka} does not create the topic {topic} so ({code})"),
                 format!(

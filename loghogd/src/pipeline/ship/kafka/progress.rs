@@ -134,7 +134,8 @@ pub(super) fn read(
         }
         if !was_at_end && moved.elapsed() > KAFKA_SILENCE_MAX {
             let heard = consumer.context().take().error;
-            let (code, words) = heard.unwrap_or((RDKafkaErrorCode::OperationTimedOut, "no answer".into()));
+            let (code, words) =
+                heard.unwrap_or((RDKafkaErrorCode::OperationTimedOut, "no answer".into()));
             return Err(place.explain(code, &words));
         }
         if started.elapsed() > KAFKA_PROGRESS_TIME_MAX {

@@ -136,8 +136,7 @@ fn answer(
         if surroundings.has_ended() {
             return Err(Trouble::Ended);
         }
-        let (all_down, heard) =
-            producer.context().look(|said| (said.all_down, said.error.clone()));
+        let (all_down, heard) = producer.context().look(|said| (said.all_down, said.error.clone()));
         let explained = heard.map(|(code, words)| place.explain(code, &words));
         match explained {
             Some(stop @ Trouble::Stop { .. }) => return Err(stop),

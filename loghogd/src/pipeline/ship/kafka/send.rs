@@ -460,4 +460,3 @@ fn place_of(batch: &Batch, number: usize) -> Option<(usize, usize)> {
     }
     None
 }
-
