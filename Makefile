@@ -64,6 +64,7 @@ setup:
 	$(call step,set-up: what is missing)
 	tools/setup
 	tools/python "$(ENVIRONMENT)"
+	tools/influxdb
 
 .PHONY: format
 format: setup
@@ -121,7 +122,8 @@ fuzz: setup
 .PHONY: test-crash
 test-crash: build wheel
 	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
-	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless
+	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless \
+	    --test ship_influxdb
 	@$(MAKE) --no-print-directory proof
 
 .PHONY: proof
