@@ -79,7 +79,7 @@ impl Site {
             "gz" => "gzip",
             other => panic!("{other}"),
         };
-        let sealed = piped(Command::new(program).args(["-0", "-c"]), text);
+        let sealed = piped(Command::new(program).args(["-1", "-c"]), text);
         fs::write(self.folder.path().join("my-app").join(name), &sealed).unwrap();
         sealed
     }
@@ -506,7 +506,7 @@ fn whatever_a_server_answers_is_told_and_nothing_is_lost() {
         }
     };
     let again = Some(None);
-    let reading = "reading the bucket logs";
+    let reading = "listing the bucket logs";
     let pause = Some(Some(Duration::from_secs(7)));
     for (answer, expected, pause) in [
         (
@@ -641,4 +641,15 @@ fn a_role_of_the_instance_is_asked_for_its_credentials() {
         let said = trouble.to_string();
         assert!(!said.contains("InvalidAccessKeyId"), "{said}");
     }
+}
+
+#[test]
+fn a_machine_without_a_role_is_told_how_to_have_credentials() {
+    let site = Site::new();
+    let instance = FakeHttp::start(|_, _| Answer::Status(404, "", String::new()));
+    let section = format!("type = s3\nbucket = logs\nmetadata_endpoint = {}\n", instance.url());
+    let said = site.target(&section).connect().unwrap_err().to_string();
+    let start = "there are no credentials for https://s3.us-east-1.amazonaws.com: 127.0.0.1:";
+    assert!(said.starts_with(start), "{said}");
+    assert!(said.contains("; give [ship:s] access_key_id and secret_access_key_file"), "{said}");
 }
