@@ -64,7 +64,9 @@ setup:
 	$(call step,set-up: what is missing)
 	tools/setup
 	tools/python "$(ENVIRONMENT)"
+	tools/kafka
 	tools/influxdb
+	tools/s3-services
 
 .PHONY: format
 format: setup
@@ -123,7 +125,7 @@ fuzz: setup
 test-crash: build wheel
 	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
 	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless \
-	    --test ship_influxdb
+	    --test ship_influxdb --test ship_s3
 	@$(MAKE) --no-print-directory proof
 
 .PHONY: proof
