@@ -106,6 +106,46 @@ impl KafkaTarget {
             .map_err(|error| ready::unusable(&self.place, &error))
     }
 
+    fn sender<'t>(&'t mut self, producer: &'t BaseProducer<Heard>) -> Sender<'t> {
+        Sender {
+            producer,
+            options: &self.options,
+            place: &self.place,
+            surroundings: &self.surroundings,
+            owner_key: &self.owner_key,
+            topics: &mut self.topics,
+            packing: self.packing,
+        }
+    }
+
+    /// Sends a batch without what is known to be refused.
+    fn send(&mut self, batch: &Batch, refused: Vec<Refused>) -> Result<Vec<Refused>, Failure> {
+        let Some(producer) = self.producer.take() else {
+            return Err(Trouble::later(format!("{} is not connected", self.place.kafka())).into());
+        };
+        // What was heard while nobody sent says nothing about now.
+        producer.context().take();
+        let sent = self.sender(&producer).deliver(batch, refused);
+        self.producer = Some(producer);
+        sent
+    }
+
+    /// Takes up again where a batch has failed of which it is known that nothing is there.
+    fn begin_again(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        let marks = self.marks()?.unwrap_or_default();
+        let is_moved = batch.parts.iter().any(|part| {
+            marks.get(&*part.stream).is_some_and(|mark| {
+                (mark.number, mark.offset) != (part.begin.number, part.begin.offset)
+                    && mark.number >= part.begin.number
+            })
+        });
+        if is_moved {
+            self.producer = None;
+            return Err(Trouble::later(format!("{} has gone on meanwhile", self.place.kafka())));
+        }
+        Ok(())
+    }
+
     /// Before anybody is fenced off: has somebody fenced us off?
     fn look_for_another(&mut self) -> Result<(), Trouble> {
         let Owner { token, .. } = &self.owner;
@@ -182,16 +222,8 @@ impl Records for KafkaTarget {
         }
         let producer = self.produce(Some(&self.place.id))?;
         self.owner.times += 1;
-        let mut sender = Sender {
-            producer: &producer,
-            options: &self.options,
-            place: &self.place,
-            surroundings: &self.surroundings,
-            owner_key: &self.owner_key,
-            topics: &mut self.topics,
-            packing: self.packing,
-        };
-        if let Err(failure) = sender.begin(&self.owner) {
+        let owner = self.owner.clone();
+        if let Err(failure) = self.sender(&producer).begin(&owner) {
             self.is_fenced = failure.is_fenced;
             return Err(failure.trouble);
         }
@@ -215,28 +247,21 @@ impl Records for KafkaTarget {
     }
 
     fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
-        let Some(producer) = &self.producer else {
-            return Err(Trouble::later(format!("{} is not connected", self.place.kafka())));
-        };
-        // What was heard while nobody sent says nothing about now.
-        producer.context().take();
-        let mut sender = Sender {
-            producer,
-            options: &self.options,
-            place: &self.place,
-            surroundings: &self.surroundings,
-            owner_key: &self.owner_key,
-            topics: &mut self.topics,
-            packing: self.packing,
-        };
-        match sender.deliver(batch) {
-            Ok(refused) => {
-                self.go_on(batch);
-                Ok(refused)
-            }
-            Err(failure) => {
-                self.give_up(&failure, batch);
-                Err(failure.trouble)
+        let mut refused = Vec::new();
+        loop {
+            match self.send(batch, refused.clone()) {
+                Ok(all) => {
+                    self.go_on(batch);
+                    return Ok(all);
+                }
+                Err(failure) => {
+                    self.give_up(&failure, batch);
+                    if failure.found.is_empty() {
+                        return Err(failure.trouble);
+                    }
+                    refused.extend(failure.found);
+                    self.begin_again(batch)?;
+                }
             }
         }
     }

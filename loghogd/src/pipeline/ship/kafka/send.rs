@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
@@ -20,9 +20,7 @@ use super::progress::{Owner, PARTITION, mark_key};
 use super::value::Writer;
 use super::{ready, topic};
 use crate::config::ship::kafka::{Kafka, Value};
-use crate::pipeline::ship::limits::{
-    KAFKA_ABORT_TIME_MAX, KAFKA_CONNECT_TIME_MAX, KAFKA_LOOK_TIME, KAFKA_SILENCE_MAX,
-};
+use crate::pipeline::ship::limits::{KAFKA_CONNECT_TIME_MAX, KAFKA_LOOK_TIME, KAFKA_SILENCE_MAX};
 use crate::pipeline::ship::{Batch, Part, Refused, Surroundings, Trouble};
 
 /// What librdkafka is asked for while something is on its way, and how soon it is noticed
@@ -57,11 +55,19 @@ pub(super) struct Failure {
     pub(super) is_refusal: bool,
     /// It went on, but too slowly.
     pub(super) took_too_long: bool,
+    /// Without these records it would perhaps be there.
+    pub(super) found: Vec<Refused>,
 }
 
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Failure {
-        Failure { trouble, is_fenced: false, is_refusal: false, took_too_long: false }
+        Failure {
+            trouble,
+            is_fenced: false,
+            is_refusal: false,
+            took_too_long: false,
+            found: Vec::new(),
+        }
     }
 }
 
@@ -103,42 +109,37 @@ impl Sender<'_> {
         }
     }
 
-    /// Delivers a batch.
-    pub(super) fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Failure> {
-        let mut refused = Vec::new();
-        loop {
-            if self.options.transactional {
-                self.producer.begin_transaction().map_err(|error| self.failure(&error))?;
-            }
-            self.hand_over(batch, &mut refused)?;
-            let failed = self.arrive()?;
-            if failed.is_empty() {
-                if self.options.transactional {
-                    self.commit()?;
-                }
-                return Ok(refused);
-            }
-            self.refuse(batch, &failed, &mut refused)?;
-            if !self.options.transactional {
-                // The others have arrived.
-                return Ok(refused);
-            }
-            if !abort(self.producer, KAFKA_SILENCE_MAX) {
-                let kafka = self.place.kafka();
-                return Err(Trouble::later(format!("{kafka}: a transaction is not aborted")).into());
-            }
-            self.producer.context().take();
+    /// Delivers a batch, but for those records of which it is known that Kafka refuses them.
+    /// Returns all that were refused.
+    pub(super) fn deliver(
+        &mut self,
+        batch: &Batch,
+        mut refused: Vec<Refused>,
+    ) -> Result<Vec<Refused>, Failure> {
+        if self.options.transactional {
+            self.producer.begin_transaction().map_err(|error| self.failure(&error))?;
         }
+        self.hand_over(batch, &mut refused)?;
+        let failed = self.arrive()?;
+        if !failed.is_empty() {
+            let found = self.refused(batch, &failed)?;
+            if self.options.transactional {
+                // The others go with the next transaction.
+                let trouble = Trouble::later(format!("{} refuses records", self.place.kafka()));
+                return Err(Failure { found, ..trouble.into() });
+            }
+            refused.extend(found);
+            return Ok(refused);
+        }
+        if self.options.transactional {
+            self.commit()?;
+        }
+        Ok(refused)
     }
 
     /// Of records that failed, those that will never be taken; a failure if there are others,
     /// or if it is not known which they are.
-    fn refuse(
-        &self,
-        batch: &Batch,
-        failed: &Failed,
-        refused: &mut Vec<Refused>,
-    ) -> Result<(), Failure> {
+    fn refused(&self, batch: &Batch, failed: &Failed) -> Result<Vec<Refused>, Failure> {
         let cause = failed.iter().find(|(_, code)| is_cause(*code) && !is_refusal(*code));
         let cause = cause.or_else(|| failed.iter().find(|(_, code)| is_cause(*code)));
         let Some(&(number, code)) = cause else { return Err(self.why_purged()) };
@@ -153,13 +154,12 @@ impl Sender<'_> {
             };
             return Err(Failure { is_refusal: true, ..trouble.into() });
         }
-        for (number, code) in failed.iter().filter(|(_, code)| is_refusal(*code)) {
-            if let Some((part, message)) = place_of(batch, *number) {
-                let reason = format!("Kafka refuses it: {code}");
-                refused.push(Refused { part, message, reason });
-            }
-        }
-        Ok(())
+        let refusals = failed.iter().filter(|(_, code)| is_refusal(*code));
+        let found = refusals.filter_map(|(number, code)| {
+            let (part, message) = place_of(batch, *number)?;
+            Some(Refused { part, message, reason: format!("Kafka refuses it: {code}") })
+        });
+        Ok(found.collect())
     }
 
     /// librdkafka has thrown records away, because the transaction has failed.
@@ -437,30 +437,15 @@ impl Patience {
     }
 }
 
-/// Aborts what is open; false when that is not done in time.
-pub(super) fn abort(producer: &BaseProducer<Heard>, time: Duration) -> bool {
+/// Aborts what is open, if that is done in time.
+pub(super) fn abort(producer: &BaseProducer<Heard>, time: Duration) {
     let began = Instant::now();
-    let again = |result: KafkaResult<()>| match result {
-        Ok(()) => ControlFlow::Break(true),
-        Err(KafkaError::Transaction(error)) if error.is_retriable() => ControlFlow::Continue(()),
-        Err(KafkaError::Flush(_)) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(false),
-    };
     producer.purge(PurgeConfig::default().queue());
     // What has failed has to be fetched, or it counts as being on its way.
-    while again(producer.flush(Duration::ZERO)).is_continue() && began.elapsed() < time {
+    while producer.flush(Duration::ZERO).is_err() && began.elapsed() < time {
         producer.poll(POLL_TIME);
     }
-    loop {
-        let left = time.saturating_sub(began.elapsed()).min(KAFKA_ABORT_TIME_MAX / 4);
-        if let ControlFlow::Break(is_done) = again(producer.abort_transaction(left)) {
-            return is_done;
-        }
-        if began.elapsed() >= time {
-            return false;
-        }
-        producer.poll(POLL_TIME);
-    }
+    let _ = producer.abort_transaction(time.saturating_sub(began.elapsed()));
 }
 
 /// What was purged failed because something else did.

@@ -1,0 +1,193 @@
+//! Files on their way to a real broker: whatever is killed, frozen or started again on
+//! either side, a reader of what is committed finds each message once, in order.
+//!
+//! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed; `make test-crash` asks for
+//! many.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use loghog_tests::frames::frame;
+use loghog_tests::random::Random;
+use loghog_tests::segments;
+use loghog_tests::services::kafka::{Kafka, PATIENCE, Read};
+use loghog_tests::{Scenario, wait_until};
+use rdkafka::Message as _;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::Value;
+
+const FACILITIES: &str = "\
+    [followed]\nrotate = size\nmax_size = 30000\nbackup_count = 100000\nship = live\n\
+    [closed]\nrotate = size\nmax_size = 30000\nbackup_count = 100000\nformat = json\nship = closed\n";
+
+fn scenario(broker: &Kafka) -> Scenario {
+    let address = broker.address();
+    let mut scenario = Scenario::new().fast_disk().facilities(FACILITIES);
+    for (section, when) in [("ship:live", "live"), ("ship:closed", "sealed")] {
+        scenario = scenario
+            .option(section, "type", "kafka")
+            .option(section, "brokers", &address)
+            .option(section, "when", when);
+    }
+    scenario.option("compressor", "level", "0")
+}
+
+#[test]
+fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
+    let rounds = match std::env::var("LOGHOG_CRASH_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
+        Err(_) => 5,
+    };
+    let mut random = Random::new(0x6b61_666b_6121);
+    let mut broker = Kafka::start();
+    for app in ["followed", "closed"] {
+        broker.create_topic(&format!("logs.{app}"), 1, &[]);
+    }
+    let mut site = scenario(&broker).site();
+    let mut next = 0;
+    for round in 0..rounds {
+        let daemon = site.start();
+        let is_over = AtomicBool::new(false);
+        site = std::thread::scope(|scope| {
+            let (address, is_over) = (daemon.tcp(), &is_over);
+            let sending = scope.spawn(move || send(address, next, is_over));
+            std::thread::sleep(Duration::from_millis(50 + random.below(900)));
+            match round % 5 {
+                1 => {
+                    broker.freeze();
+                    std::thread::sleep(Duration::from_millis(random.below(1_500)));
+                    broker.thaw();
+                    std::thread::sleep(Duration::from_millis(random.below(300)));
+                }
+                3 => {
+                    broker.kill();
+                    std::thread::sleep(Duration::from_millis(random.below(300)));
+                }
+                _ => {}
+            }
+            let site = daemon.kill();
+            is_over.store(true, Ordering::Relaxed);
+            next = sending.join().unwrap();
+            match round % 5 {
+                2 => {
+                    // With a transaction that is open, and markers that are being written.
+                    broker.kill();
+                    broker.start_again();
+                }
+                3 => broker.start_again(),
+                _ => {}
+            }
+            site
+        });
+    }
+    // Now in peace; the last messages also turn what waits.
+    let daemon = site.start();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (address, is_over) = (daemon.tcp(), &is_over);
+        let sending = scope.spawn(move || send(address, next, is_over));
+        std::thread::sleep(Duration::from_millis(500));
+        is_over.store(true, Ordering::Relaxed);
+        sending.join().unwrap();
+    });
+    let folder = |app: &str| daemon.log_dir().join(app);
+    wait_until(PATIENCE, "all has arrived", || {
+        let followed = segments::records_when_sealed(&folder("followed"), "root").len();
+        let arrived = broker.read("logs.followed").len();
+        let closed = closed(&folder("closed")).len();
+        (arrived >= followed && broker.read("logs.closed").len() >= closed).then_some(())
+    });
+    let followed = segments::records_when_sealed(&folder("followed"), "root");
+    assert_same(&followed, &lines(&broker.read("logs.followed")));
+    assert_same(&closed(&folder("closed")), &lines(&broker.read("logs.closed")));
+    assert!(followed.len() > 100 * rounds, "hardly anything was sent: {}", followed.len());
+    let stopped = daemon.stop();
+    assert!(stopped.status.success(), "{:?}", stopped.status);
+}
+
+#[test]
+fn a_followed_file_is_with_its_readers_at_once() {
+    let broker = Kafka::start();
+    broker.create_topic("logs.followed", 1, &[]);
+    broker.create_topic("logs.closed", 1, &[]);
+    let daemon = scenario(&broker).start();
+    let reader = broker.reader("read_committed");
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset("logs.followed", 0, Offset::Beginning).unwrap();
+    reader.assign(&partitions).unwrap();
+    let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
+    let mut delays: Vec<Duration> = (0..60)
+        .map(|number| {
+            let body = format!("message {number}");
+            let called = Instant::now();
+            socket.write_all(&frame("followed", "", "load", &body)).unwrap();
+            wait_until(PATIENCE, "it is there", || {
+                let record = reader.poll(Duration::from_secs(1))?.ok()?;
+                let text = String::from_utf8_lossy(record.payload().unwrap()).into_owned();
+                text.contains(&format!("\"{body}\"")).then_some(())
+            });
+            called.elapsed()
+        })
+        // The first ones wait for connections.
+        .skip(5)
+        .collect();
+    delays.sort();
+    let (median, longest) = (delays[delays.len() / 2], delays[delays.len() - 1]);
+    println!("from call to reader: median {median:?}, longest {longest:?}");
+    assert!(median < Duration::from_secs(1), "{median:?}");
+}
+
+/// Sends messages, a few at a time, until it is over or the daemon has gone. Returns the
+/// number of the next one.
+fn send(address: SocketAddr, first: u64, is_over: &AtomicBool) -> u64 {
+    let mut number = first;
+    let Ok(mut socket) = TcpStream::connect(address) else { return number };
+    while !is_over.load(Ordering::Relaxed) {
+        for app in ["followed", "closed"] {
+            for number in number..number + 5 {
+                // Traces have lines of their own.
+                let body = format!("number {number}\nand its second line");
+                if socket.write_all(&frame(app, "", "load", &body)).is_err() {
+                    return number + 5;
+                }
+            }
+        }
+        number += 5;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    number
+}
+
+/// What stands in segments that are closed, in order.
+fn closed(folder: &Path) -> Vec<String> {
+    let names = segments::segments(folder, "root");
+    let texts = names.iter().map(|name| segments::read(&folder.join(name)));
+    texts.flat_map(|text| text.lines().map(message_of_json).collect::<Vec<_>>()).collect()
+}
+
+fn message_of_json(line: &str) -> String {
+    let value: Value = serde_json::from_str(line).expect("a line of JSON");
+    format!(" - {} - {}", value["host"].as_str().unwrap(), value["message"].as_str().unwrap())
+}
+
+/// Records as they would stand in a file.
+fn lines(records: &[Read]) -> Vec<String> {
+    let line = |record: &Read| {
+        let value: Value = serde_json::from_str(&record.value).expect("JSON");
+        format!(" - {} - {}", value["host"].as_str().unwrap(), value["body"].as_str().unwrap())
+    };
+    records.iter().map(line).collect()
+}
+
+#[track_caller]
+fn assert_same(in_files: &[String], arrived: &[String]) {
+    let plain = |line: &String| line.replace("\n\t", "\n");
+    for (place, (file, record)) in in_files.iter().zip(arrived).enumerate() {
+        assert_eq!(&plain(file), record, "at {place}");
+    }
+    assert_eq!(in_files.len(), arrived.len());
+}
