@@ -258,6 +258,9 @@ fn a_large_segment_goes_in_parts_and_is_not_replaced_either() {
         assert_eq!(s3.objects("logs")[&key].bytes, sealed, "{kind:?}");
         assert_eq!(s3.objects("logs")[&key].metadata["sha256"], sha256(&sealed), "{kind:?}");
         assert_eq!(target.deliver(&site.whole(NAME)).unwrap().bytes, 0, "{kind:?}");
+        if kind == Kind::Moto {
+            assert_eq!(s3.unfinished("logs"), 0);
+        }
         s3.put("logs", &key, "other");
         let said = stopped(target.deliver(&site.whole(NAME)));
         assert!(said.contains("another object has the key"), "{kind:?}: {said}");
@@ -266,7 +269,8 @@ fn a_large_segment_goes_in_parts_and_is_not_replaced_either() {
 
 #[test]
 fn several_daemons_write_the_index_of_one_day_and_no_entry_is_lost() {
-    for kind in BOTH {
+    // s3s-fs does not keep what If-Match promises: it is no server for several daemons.
+    for kind in [Kind::Moto] {
         let s3 = S3::start(kind);
         s3.make_bucket("logs");
         let section = s3.section("logs");

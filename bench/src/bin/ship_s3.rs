@@ -89,7 +89,8 @@ fn main() -> Result<()> {
     println!("{} segments of {} MiB of lines each", arguments.segments, arguments.mib);
     println!("{:<28} {:>9} {:>12} {:>12}", "", "seconds", "MB/s sent", "MB/s lines");
     let plain = lines(arguments.mib << 20);
-    for (extension, program) in [("zst", &["zstd", "-q", "-c"][..]), ("xz", &["xz", "-1", "-T2", "-c"])]
+    for (extension, program) in
+        [("zst", &["zstd", "-q", "-c"][..]), ("xz", &["xz", "-1", "-T2", "-c"])]
     {
         let log_dir = folder.path().join(extension);
         let names = prepare(&log_dir, &plain, extension, program, arguments.segments)?;
