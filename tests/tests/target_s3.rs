@@ -258,6 +258,9 @@ fn a_large_segment_goes_in_parts_and_is_not_replaced_either() {
         assert_eq!(s3.objects("logs")[&key].bytes, sealed, "{kind:?}");
         assert_eq!(s3.objects("logs")[&key].metadata["sha256"], sha256(&sealed), "{kind:?}");
         assert_eq!(target.deliver(&site.whole(NAME)).unwrap().bytes, 0, "{kind:?}");
+        if kind == Kind::Moto {
+            assert_eq!(s3.unfinished("logs"), 0);
+        }
         s3.put("logs", &key, "other");
         let said = stopped(target.deliver(&site.whole(NAME)));
         assert!(said.contains("another object has the key"), "{kind:?}: {said}");
@@ -266,33 +269,32 @@ fn a_large_segment_goes_in_parts_and_is_not_replaced_either() {
 
 #[test]
 fn several_daemons_write_the_index_of_one_day_and_no_entry_is_lost() {
-    for kind in BOTH {
-        let s3 = S3::start(kind);
-        s3.make_bucket("logs");
-        let section = s3.section("logs");
-        thread::scope(|scope| {
-            for daemon in 0..3 {
-                let section = &section;
-                scope.spawn(move || {
-                    let site = Site::of(&format!("daemon{daemon}"), "");
-                    let mut target = site.target(section);
-                    for number in 0..8 {
-                        let name = format!("web.log.2026-11-20-12-00-{number:02}-000001.xz");
-                        site.seal(&name, format!("{daemon} {number}\n").as_bytes());
-                        let mut tries = 0;
-                        while let Err(trouble) = target.deliver(&site.whole(&name)) {
-                            tries += 1;
-                            assert!(tries < 20, "{kind:?}: {trouble}");
-                        }
+    // s3s-fs does not keep what If-Match promises: it is no server for several daemons.
+    let s3 = S3::start(Kind::Moto);
+    s3.make_bucket("logs");
+    let section = s3.section("logs");
+    thread::scope(|scope| {
+        for daemon in 0..3 {
+            let section = &section;
+            scope.spawn(move || {
+                let site = Site::of(&format!("daemon{daemon}"), "");
+                let mut target = site.target(section);
+                for number in 0..8 {
+                    let name = format!("web.log.2026-11-20-12-00-{number:02}-000001.xz");
+                    site.seal(&name, format!("{daemon} {number}\n").as_bytes());
+                    let mut tries = 0;
+                    while let Err(trouble) = target.deliver(&site.whole(&name)) {
+                        tries += 1;
+                        assert!(tries < 20, "{trouble}");
                     }
-                });
-            }
-        });
-        let objects = s3.objects("logs");
-        let [day] = &index(&objects)[..] else { panic!("{objects:?}") };
-        assert_eq!(day.segments.len(), 24, "{kind:?}");
-        assert_eq!(objects.len(), 25, "{kind:?}");
-    }
+                }
+            });
+        }
+    });
+    let objects = s3.objects("logs");
+    let [day] = &index(&objects)[..] else { panic!("{objects:?}") };
+    assert_eq!(day.segments.len(), 24);
+    assert_eq!(objects.len(), 25);
 }
 
 #[test]
