@@ -125,7 +125,7 @@ fuzz: setup
 test-crash: build wheel
 	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
 	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless \
-	    --test ship_influxdb --test ship_s3
+	    --test ship_influxdb --test ship_s3 --test ship_kafka
 	@$(MAKE) --no-print-directory proof
 
 .PHONY: proof
