@@ -65,6 +65,8 @@ setup:
 	tools/setup
 	tools/python "$(ENVIRONMENT)"
 	tools/kafka
+	tools/influxdb
+	tools/s3-services
 
 .PHONY: format
 format: setup
@@ -122,7 +124,8 @@ fuzz: setup
 .PHONY: test-crash
 test-crash: build wheel
 	$(call step,kill -9 under load: $(CRASH_ROUNDS) rounds)
-	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless
+	LOGHOG_CRASH_ROUNDS=$(CRASH_ROUNDS) cargo test --locked -p loghog-tests --test crash --test lossless \
+	    --test ship_influxdb --test ship_s3 --test ship_kafka
 	@$(MAKE) --no-print-directory proof
 
 .PHONY: proof

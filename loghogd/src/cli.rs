@@ -525,6 +525,23 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_is_asked_by_instants_or_by_days() {
+        let line = "loghogd archive fetch --app a --module m --from 2026-11-20T12:00:00Z \
+                    --to 2026-11-20 --to-folder f --json -c c";
+        let Invocation::Archive(args) = parsed(line) else { panic!() };
+        assert_eq!(args.config, PathBuf::from("c"));
+        assert_eq!(args.to_folder, Some("f".into()));
+        assert_eq!(args.wanted.from, Some("2026-11-20T12:00:00Z".parse().unwrap()));
+        let to = args.wanted.to.unwrap().to_zoned(TimeZone::system());
+        assert_eq!(to.to_string().get(..19), Some("2026-11-20T23:59:59"));
+        let Invocation::Archive(args) = parsed("loghogd archive list") else { panic!() };
+        assert_eq!((args.wanted, args.to_folder, args.json), (Wanted::default(), None, false));
+        for wrong in ["archive", "archive list --module m", "archive list --from yesterday"] {
+            assert!(parse(format!("loghogd {wrong}").split(' ')).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn without_arguments_the_daemon_runs_with_the_usual_file() {
         let Invocation::Run(args) = parsed("loghogd") else { panic!() };
         assert_eq!(args.config, PathBuf::from(CONFIG_DEFAULT));

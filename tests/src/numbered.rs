@@ -52,6 +52,8 @@ pub struct Numbered {
 struct Told {
     finish: AtomicBool,
     durable: AtomicU64,
+    /// None beyond this one is made, unless it is 0.
+    up_to: AtomicU64,
 }
 
 /// What a client has done.
@@ -137,6 +139,11 @@ impl Numbered {
     /// All up to this message are acknowledged.
     pub fn durable(&self) -> u64 {
         self.told.durable.load(Ordering::Relaxed)
+    }
+
+    /// Lets it make no messages beyond this one, until it is told another one.
+    pub fn pause_behind(&self, number: u64) {
+        self.told.up_to.store(number, Ordering::Relaxed);
     }
 
     /// Is it still at work? It ends early only by a panic.
@@ -259,7 +266,9 @@ impl Worker {
     /// The program logs some more.
     fn make(&mut self) {
         let held = self.next_number - self.durable - 1;
-        if held < HELD_MAX && !self.told.finish.load(Ordering::Relaxed) {
+        let up_to = self.told.up_to.load(Ordering::Relaxed);
+        let may = up_to == 0 || self.next_number <= up_to;
+        if may && held < HELD_MAX && !self.told.finish.load(Ordering::Relaxed) {
             self.next_number += self.random.below(60);
         }
     }

@@ -464,11 +464,11 @@ fn answers_that_are_cut_late_or_missing_cost_time_only() {
     while !source.is_through(mark) {
         // From the first byte of an answer to the last of a transaction.
         let trouble = match round % 5 {
-            0 | 1 | 2 => OnTheWay::Cut,
+            0..=2 => OnTheWay::Cut,
             3 => OnTheWay::Delay(Duration::from_millis(300)),
             _ => OnTheWay::Hole(Duration::from_secs(2)),
         };
-        proxy.order(trouble, round % 3 != 0, round * 37 % 400);
+        proxy.order(trouble, !round.is_multiple_of(3), round * 37 % 400);
         round += 1;
         let part = source.part(mark, 20);
         let end = part.end;

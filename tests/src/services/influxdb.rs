@@ -21,6 +21,9 @@ use crate::wait::{DEADLINE, wait_until};
 /// How long a question may take.
 const QUESTION_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// Points that are asked for at once.
+const PAGE_POINTS: usize = 50_000;
+
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
@@ -154,7 +157,25 @@ impl InfluxDb {
     /// are null.
     #[track_caller]
     pub fn points(&self, database: &str, measurement: &str) -> Vec<Value> {
-        let question = format!("SELECT * FROM \"{measurement}\"");
+        self.pages(database, measurement).flatten().collect()
+    }
+
+    /// The same, some at a time.
+    pub fn pages(&self, database: &str, measurement: &str) -> impl Iterator<Item = Vec<Value>> {
+        let page = |number: usize| self.page(database, measurement, number * PAGE_POINTS);
+        let mut pages = (0..).map(page);
+        let mut last = false;
+        std::iter::from_fn(move || {
+            let page = if last { None } else { pages.next() };
+            last = page.as_ref().is_none_or(|page| page.len() < PAGE_POINTS);
+            page
+        })
+    }
+
+    #[track_caller]
+    fn page(&self, database: &str, measurement: &str, offset: usize) -> Vec<Value> {
+        let question =
+            format!("SELECT * FROM \"{measurement}\" LIMIT {PAGE_POINTS} OFFSET {offset}");
         let series = self.query(database, &question)["series"][0].clone();
         let Some(values) = series["values"].as_array() else { return Vec::new() };
         let columns = series["columns"].as_array().expect("columns");

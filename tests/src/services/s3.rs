@@ -99,11 +99,9 @@ impl S3 {
         let port = self.address.port().to_string();
         let mut command = match self.kind {
             Kind::Moto => {
-                let mut command = Command::new(service("moto/bin/moto_server"));
-                command.args(["-H", "127.0.0.1", "-p", &port]);
-                if let Some(pem) = &self.pem {
-                    command.arg("-s").arg("-c").arg(pem).arg("-k").arg(pem);
-                }
+                let mut command = Command::new(service("moto/bin/python"));
+                command.arg(golden::repository().join("tests/programs/moto_server.py"));
+                command.arg(&port).args(&self.pem);
                 command
             }
             Kind::S3sFs => {

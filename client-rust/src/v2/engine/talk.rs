@@ -141,7 +141,8 @@ impl Engine {
         own + earlier > 0
     }
 
-    /// Hands all that is kept to a server that knows v1 only.
+    /// Hands all that is kept to a server that knows v1 only. It may wait for that
+    /// server: no spool has to be filled meanwhile, since with one nobody falls back.
     pub(super) fn talk_v1(&mut self) {
         let Link::V1 { connection, since, sent } = &mut self.link else { return };
         let (peer, since) = (connection.peer(), *since);

@@ -300,7 +300,7 @@ impl Run {
         let Some(whole) = course.whole(&*disk) else { return Ok(()) };
         let began = whole.segment.began;
         let bytes = course.owed.front().map_or(0, |owed| owed.bytes);
-        let _claim = self.ground.claims.claim(&stream.app, &whole.segment);
+        let claim = self.ground.claims.claim(&stream.app, &whole.segment);
         self.ready.put_back(stream.clone());
         if disk.facts(&stream.app, &whole.segment.to_string()).ok().flatten().is_none() {
             self.look(&BTreeSet::from([stream.app.clone()]), false);
@@ -313,6 +313,9 @@ impl Run {
         self.stats.add(Counter::ShippedRecords, arrived.records.unwrap_or(0));
         self.stats.add(Counter::ShippedBytes, bytes);
         self.board.arrived(arrived.records.unwrap_or(0), bytes, 1);
+        // The trimmer is about to be woken: it is to find nobody here, and nobody
+        // who only pauses. Until its receipt is kept, the segment is owed.
+        drop(claim);
         self.finish(&stream, began)?;
         // Others come before the next one of the same stream.
         if let Some(stream) = self.ready.take() {

@@ -20,7 +20,7 @@ pub use index::{Day, Entry};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use object_store::GetOptions;
+use object_store::ObjectStore;
 
 use self::index::Index;
 use self::limits::KEY_BYTES_MAX;
@@ -97,10 +97,14 @@ impl Segments for S3Target {
         self.index = Index::default();
         self.store = None;
         let store = Store::new(&self.name, &self.options, self.surroundings.clone())?;
-        // It need not be there; but whether the bucket is, the answer tells.
-        let key = index::path(&format!("{}/connected", self.options.index))?;
-        let what = format!("reading the bucket {}", self.options.bucket);
-        store.wait(async { store.get(&key, GetOptions::default(), &what).await.map(drop) })?;
+        // There is nothing of that name; but whether the bucket is there, the answer tells.
+        let nothing = index::path(&format!("{}/connected", self.options.index))?;
+        let what = format!("listing the bucket {}", self.options.bucket);
+        store.wait(async {
+            store.forget();
+            let listed = store.s3.list_with_delimiter(Some(&nothing)).await;
+            listed.map(drop).map_err(|error| store.trouble(&error, &what))
+        })?;
         self.store = Some(store);
         Ok(())
     }

@@ -7,12 +7,15 @@
 //!
 //! ```text
 //! backup_count    a file has more segments than this: its oldest ones. A claimed one
-//!                 counts, and nobody goes in its place.
+//!                 counts.
 //! max_age         a segment ended so long ago.
 //! max_total_size  the files of a facility take more than this: its oldest segments.
 //! min_free        the disk is short of room: the oldest segments of all facilities; when
 //!                 that is not enough, the oldest of those that were not shipped.
 //! ```
+//! Nobody goes in the place of a claimed one: to max_total_size, which is looked at
+//! again when it is released, it does not count. Whether it will go then does not
+//! matter: when others have gone that may change, and a second look would ask for more.
 //! What some target has not got yet is kept from all rules but the last.
 
 use std::collections::BTreeMap;
@@ -142,8 +145,7 @@ pub struct Deletion<'a> {
 pub fn choose(holdings: &[Holding], now: Timestamp, shortage_bytes: u64) -> Choice<'_> {
     let mut over: Vec<u64> = holdings.iter().map(over_total).collect();
     let mut entries = entries(holdings);
-    for entry in &mut entries {
-        // What is claimed goes when it is released; none goes in its place.
+    for entry in entries.iter_mut().filter(|entry| !entry.is_paid) {
         if entry.is_surplus {
             entry.delete(Reason::BackupCount);
             entry.pay(&mut over);
@@ -182,12 +184,13 @@ pub fn choose(holdings: &[Holding], now: Timestamp, shortage_bytes: u64) -> Choi
     Choice { deletions: entries.iter().filter_map(Entry::deletion).collect(), next_due }
 }
 
-/// By how much the files of a facility exceed `max_total_size`, in bytes.
+/// By how much the files of a facility exceed `max_total_size`, in bytes, without
+/// what is claimed.
 fn over_total(holding: &Holding) -> u64 {
     let Some(total_bytes_max) = holding.facility.total_bytes_max() else { return 0 };
     let of_file = |file: &File| {
-        let closed = file.segments.iter().map(|closed| closed.bytes);
-        closed.fold(file.live_bytes, u64::saturating_add)
+        let closed = file.segments.iter().filter(|closed| !closed.claimed);
+        closed.map(|closed| closed.bytes).fold(file.live_bytes, u64::saturating_add)
     };
     let total = holding.files.iter().map(of_file).fold(0, u64::saturating_add);
     total.saturating_sub(total_bytes_max.get())
@@ -208,7 +211,7 @@ struct Entry<'a> {
     /// When `max_age` asks for its deletion.
     due: Option<Timestamp>,
     reason: Option<Reason>,
-    /// What it holds counts as gone.
+    /// What it holds counts as gone, as that of a claimed one does from the start.
     is_paid: bool,
 }
 
@@ -232,7 +235,7 @@ fn entries(holdings: &[Holding]) -> Vec<Entry<'_>> {
                     is_surplus: place < surplus,
                     due: facility.age_max().and_then(|age| rank.checked_add(age).ok()),
                     reason: None,
-                    is_paid: false,
+                    is_paid: closed.claimed,
                 });
             }
         }

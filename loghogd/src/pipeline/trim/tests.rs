@@ -249,6 +249,44 @@ fn claimed_segments_stay_until_they_are_released() {
     assert_eq!(trimmer.trim(&shelf, &table, &claims, noon(7), None).deleted, 1);
 }
 
+/// Guards against a claimed segment that counts as gone while it is surplus, and no
+/// longer once others have gone: another one went in its place the next time.
+#[test]
+fn a_second_trim_deletes_nothing_though_a_claimed_segment_is_no_longer_surplus() {
+    let shelf = Shelf::new();
+    // The segment of day 2 was touched late: it ages with the one behind it.
+    for (host, day, changed) in [("h1", 2, 6), ("h1", 3, 3), ("h2", 4, 4), ("h1", 6, 6)] {
+        shelf.put("a", &format!("{host}-{}", of(day)), 1_000, noon(changed));
+    }
+    let table = table(
+        "[a]\nrotate = daily\nbackup_count = 2\nfile_per_host = yes\nmax_total_size = 2500\n",
+    );
+    let claims = Claims::new();
+    let claim = claims.claim("a", &segment(&format!("h1-{}", of(2))));
+    let mut trimmer = trimmer(None);
+    assert_eq!(trimmer.trim(&shelf, &table, &claims, now(), None).deleted, 1);
+    let left = [format!("h1-{}", of(2)), format!("h1-{}", of(6)), format!("h2-{}", of(4))];
+    assert_eq!(shelf.names_in("a"), left);
+    assert_eq!(trimmer.trim(&shelf, &table, &claims, now(), None).deleted, 0);
+    // It counts again.
+    drop(claim);
+    assert_eq!(trimmer.trim(&shelf, &table, &claims, now(), None).deleted, 1);
+    assert_eq!(trimmer.trim(&shelf, &table, &claims, now(), None).deleted, 0);
+}
+
+/// What is being sealed is there for a moment only, and often far longer than sealed.
+#[test]
+fn what_is_claimed_has_nothing_else_deleted_for_the_total() {
+    let shelf = shelf(1..=3);
+    let claims = Claims::new();
+    let claim = claims.claim("a", &segment(&of(3)));
+    let (table, mut trimmer) = (rules("max_total_size = 3500"), trimmer(None));
+    assert_eq!(trimmer.trim(&shelf, &table, &claims, now(), None).deleted, 0);
+    drop(claim);
+    assert_eq!(trimmer.trim(&shelf, &table, &claims, now(), None).deleted, 1);
+    assert_eq!(shelf.names_in("a"), ["root.log".to_owned(), of(2), of(3)]);
+}
+
 #[test]
 fn one_trouble_stops_nothing_else_and_is_tried_again() {
     let shelf = shelf(1..=3);

@@ -26,6 +26,8 @@ pub(super) enum Answer {
     },
     /// There was no answer, or half of one.
     Broken(String),
+    /// Nobody has told us who we are.
+    NoCredentials(String),
 }
 
 /// Who was asked, for messages.
@@ -55,7 +57,7 @@ impl Answer {
     pub(super) fn code(&self) -> &str {
         match self {
             Answer::Refused { code, .. } => code,
-            Answer::Broken(_) => "",
+            Answer::Broken(_) | Answer::NoCredentials(_) => "",
         }
     }
 
@@ -66,6 +68,11 @@ impl Answer {
                 refused(*status, code, message, *pause, what, place)
             }
             Answer::Broken(why) => Trouble::later(broken(why, place)),
+            Answer::NoCredentials(why) => Trouble::later(format!(
+                "there are no credentials for {}: {why}; give {} access_key_id and \
+                 secret_access_key_file, or credentials_file, or this machine a role",
+                place.endpoint, place.section
+            )),
         }
     }
 }

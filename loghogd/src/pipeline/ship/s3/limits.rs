@@ -21,6 +21,9 @@ const _: () = assert!((PARTS_AT_ONCE as u64 + 1) * PART_BYTES <= 2 * WHOLE_BYTES
 /// How long connecting may take.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How long who gives credentials (the instance, a token service) may take to answer.
+pub const CREDENTIALS_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// How often a single request is tried again at once, where it may be; then the engine
 /// makes its pauses.
 pub const QUICK_RETRIES: usize = 2;

@@ -14,7 +14,7 @@ use object_store::aws::{
     AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, S3ConditionalPut,
 };
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
 use object_store::path::Path;
 use object_store::{
@@ -25,7 +25,8 @@ use reqwest::Certificate;
 
 use super::answer::{Answer, Place, root_cause};
 use super::limits::{
-    CONNECT_TIME_MAX, ENDED_LOOK, ERROR_BYTES_MAX, QUICK_RETRIES, QUICK_RETRY_TIME_MAX,
+    CONNECT_TIME_MAX, CREDENTIALS_TIME_MAX, ENDED_LOOK, ERROR_BYTES_MAX, QUICK_RETRIES,
+    QUICK_RETRY_TIME_MAX,
 };
 use crate::config::ship::s3::{Credentials, S3};
 use crate::pipeline::ship::{Surroundings, Trouble};
@@ -105,6 +106,7 @@ impl Store {
                 client,
                 heard: Arc::clone(&heard),
                 conditional: options.conditional_writes,
+                host: endpoint.split_once("://").map_or("", |(_, host)| host).to_owned(),
             });
         if options.endpoint.is_some() {
             // With the bucket in the host's name the library wants to be told the whole.
@@ -165,10 +167,10 @@ impl Store {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take();
         match heard {
             Some(answer) => answer.trouble(what, &self.place),
-            // The server has said nothing: it is about credentials, or what we sent.
+            // It broke in the middle of an answer that had begun well.
+            None if is_http(error) => Answer::Broken(root_cause(error)).trouble(what, &self.place),
             None => Trouble::later(format!(
-                "{} failed at {}: {}",
-                what,
+                "{} has given an answer to {what} that is none of S3: {}",
                 self.place.endpoint,
                 root_cause(error)
             )),
@@ -216,6 +218,18 @@ impl Store {
             },
         })
     }
+}
+
+/// Is it about the connection?
+fn is_http(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(here) = cause {
+        if here.is::<HttpError>() {
+            return true;
+        }
+        cause = here.source();
+    }
+    false
 }
 
 fn client(options: &S3, place: &Place) -> Result<reqwest::Client, Trouble> {
@@ -328,6 +342,8 @@ struct Wire {
     client: reqwest::Client,
     heard: Heard,
     conditional: bool,
+    /// Host and port of the server; who else is asked gives credentials.
+    host: String,
 }
 
 impl fmt::Debug for Wire {
@@ -363,6 +379,10 @@ impl Wire {
             // The library says it for whole objects only.
             request.headers_mut().insert("if-none-match", HeaderValue::from_static("*"));
         }
+        let asked = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        if !asked.ends_with(&self.host) {
+            return self.carry_elsewhere(request, &asked).await;
+        }
         let response = match HttpService::call(&self.client, request).await {
             Ok(response) => response,
             Err(error) => {
@@ -392,6 +412,29 @@ impl Wire {
         let retry_after = parts.headers.get("retry-after").and_then(|value| value.to_str().ok());
         self.note(Answer::read(status, &String::from_utf8_lossy(&text), retry_after));
         Ok(HttpResponse::from_parts(parts, text.into()))
+    }
+
+    /// Credentials are given by somebody near, or there is nobody.
+    async fn carry_elsewhere(
+        &self,
+        request: HttpRequest,
+        asked: &str,
+    ) -> Result<HttpResponse, HttpError> {
+        let call = HttpService::call(&self.client, request);
+        let answer = tokio::time::timeout(CREDENTIALS_TIME_MAX, call)
+            .await
+            .unwrap_or_else(|late| Err(HttpError::new(HttpErrorKind::Timeout, late)));
+        match &answer {
+            Ok(response) if response.status().as_u16() < 300 => {}
+            Ok(response) => {
+                let why = format!("{asked} answers with the status {}", response.status().as_u16());
+                self.note(Answer::NoCredentials(why));
+            }
+            Err(error) => {
+                self.note(Answer::NoCredentials(format!("{asked}: {}", root_cause(error))));
+            }
+        }
+        answer
     }
 
     fn note(&self, answer: Answer) {
