@@ -522,7 +522,8 @@ fn explain_tells_file_options_and_origins_but_no_secret() {
     let expected = "{\"app\":\"a\",\"module\":\"root\",\"file\":\"a/{host}-root.log\",\
                     \"rotate\":\"0 0 * * *\",\"backup_count\":14,\"max_size\":null,\
                     \"max_age\":2592000,\"max_total_size\":null,\"flush_every\":1,\"file_per_host\":true,\"signed\":true,\
-                    \"require\":[\"v2\"],\"format\":\"json\"}\n";
+                    \"require\":[\"v2\"],\"format\":\"json\",\"ship\":[],\
+                    \"keep_until_shipped\":true}\n";
     assert_eq!(out(&output), expected);
 }
 

@@ -179,7 +179,7 @@ fn the_daemon_answers_every_case_alike() {
                 .is_some_and(|secret| secret.as_str().is_some_and(|secret| !secret.is_empty()));
             assert_eq!(answer["signed"], signed, "{lookup}");
             let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
-            assert_eq!(keys.len(), 13, "{keys:?}");
+            assert_eq!(keys.len(), 15, "{keys:?}");
         }
     }
 }
