@@ -25,7 +25,7 @@ pub struct Mark {
     /// How many messages these are.
     pub records: u64,
     /// The time that the last message was given, in nanoseconds since 1970; of the file
-    /// before, when there is none. See [`Record::unique_ns`](super::Record::unique_ns).
+    /// before, when there is none. See [`RecordTimes`](super::RecordTimes).
     pub last_ns: i64,
     /// What the file begins with, so that no other is taken for it; 0 while nothing of
     /// it has arrived.
