@@ -203,7 +203,9 @@ impl Run {
         let mut looks = BTreeSet::new();
         let mut again = Vec::new();
         let mut left = limits;
-        while left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX {
+        let mut unread = Ok(());
+        while unread.is_ok() && left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX
+        {
             let Some(stream) = self.ready.take() else { break };
             let Some(course) = self.courses.get_mut(&stream) else { continue };
             if course.stopped.is_some() {
@@ -228,10 +230,12 @@ impl Run {
                     through.push((stream.clone(), began));
                     again.push(stream);
                 }
-                Err(error) => self.cannot_read(&stream, &error)?,
+                Err(error) => unread = self.cannot_read(&stream, &error),
             }
         }
+        // Whatever comes: they have more to send, or the same again.
         again.iter().for_each(|stream| self.ready.put(stream));
+        unread?;
         if !looks.is_empty() {
             self.look(&looks, false);
         }
