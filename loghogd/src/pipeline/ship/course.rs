@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::batch::{Batch, Part};
-use super::limits::{HEAD_BYTES, READ_BYTES};
+use super::limits::{HEAD_BYTES, LOOKS_MAX, READ_BYTES};
 use super::mark::{Mark, Stream};
 use super::notices::{Notices, Tail};
 use super::receipts::State;
@@ -58,6 +58,8 @@ pub(super) struct Course {
     /// will be known when the folder has been looked at once more.
     live: Option<(u64, u64)>,
     candidate: Option<(u64, u64)>,
+    /// How many looks have been asked for since a file was open.
+    looks: u8,
     reading: Option<Reading>,
 }
 
@@ -135,6 +137,7 @@ impl Course {
             is_new: true,
             live: None,
             candidate: None,
+            looks: 0,
             reading: None,
         }
     }
@@ -194,11 +197,14 @@ impl Course {
         let mut reading = match opened {
             Ok(Opened::Reading(reading)) => *reading,
             Ok(Opened::Nothing) => return Ok(Filled::Nothing),
-            Ok(Opened::Look) => return Ok(Filled::Look),
+            Ok(Opened::Look) => return Ok(self.ask_for_a_look()),
             // It has been sealed, or deleted, since the folder was looked at.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Filled::Look),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(self.ask_for_a_look());
+            }
             Err(error) => return Err(error),
         };
+        self.looks = 0;
         let begin = reading.mark;
         let mut part = Part {
             stream: Arc::clone(&self.stream),
@@ -229,6 +235,17 @@ impl Course {
         }
         batch.parts.push(part);
         Ok(Filled::Part(through))
+    }
+
+    /// A file that somebody has moved away while nobody writes to it is not there, however
+    /// often the folder is looked at: until the next notice there is nothing to send.
+    fn ask_for_a_look(&mut self) -> Filled {
+        self.looks += 1;
+        if self.looks <= LOOKS_MAX {
+            return Filled::Look;
+        }
+        self.looks = 0;
+        Filled::Nothing
     }
 
     /// A segment is through; the next file is the next one.

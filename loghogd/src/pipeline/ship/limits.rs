@@ -93,5 +93,10 @@ pub const KAFKA_LOOK_TIME: Duration = Duration::from_millis(200);
 /// How long an open transaction is given to be aborted, when a target gives up.
 pub const KAFKA_ABORT_TIME_MAX: Duration = Duration::from_millis(700);
 
+/// Looks at a folder in a row for a file that cannot be opened: one for a segment that was
+/// sealed meanwhile, one for a live file that may not be the next, and one more. Beyond it
+/// the next notice is waited for.
+pub const LOOKS_MAX: u8 = 3;
+
 /// Streams of which something goes into one batch: each is a file that is open meanwhile.
 pub const PARTS_MAX: usize = 256;

@@ -466,6 +466,21 @@ fn a_file_that_somebody_removed_in_the_middle_is_not_mixed_up_with_the_next_one(
     world.check(&["h"]);
 }
 
+#[test]
+fn a_live_file_that_somebody_moved_away_is_waited_for_without_going_round() {
+    let mut world = World::new(How::Marks, true);
+    world.write("h", "first", 1);
+    world.step();
+    fs::rename(world.path("h-root.log"), world.path("elsewhere")).unwrap();
+    world.run.as_mut().unwrap().courses.values_mut().for_each(|course| course.rewind());
+    world.bell.notices.changed(&["app".into()].into(), false);
+    world.step();
+    world.bell.notices.left("app", "h-root.log");
+    world.write("h", "second", 1);
+    world.step();
+    world.check(&["h"]);
+}
+
 fn mishap() -> impl Strategy<Value = Mishap> {
     prop_oneof![
         4 => Just(Mishap::None),
