@@ -3,8 +3,8 @@
 //!
 //! `tools/influxdb` fetches both.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -511,7 +511,8 @@ fn write_raw(address: SocketAddr, line: &str) {
 enum Deed {
     /// Reads it and says this.
     Say(String),
-    /// Says this before it has read all of it, and closes.
+    /// Says this before it has read all of it, and closes the way RFC 9112, 9.6, wants it:
+    /// its own half first, and the rest when the other one has gone.
     SayEarly(String),
     /// Reads it, says this and nothing more, and does not close either.
     Hang(String),
@@ -540,8 +541,11 @@ impl BadServer {
                 keep.lock().unwrap().push(request);
                 match deed {
                     // Who has gone meanwhile does not listen.
-                    Deed::Say(text) | Deed::SayEarly(text) => {
-                        drop(socket.write_all(text.as_bytes()))
+                    Deed::Say(text) => drop(socket.write_all(text.as_bytes())),
+                    Deed::SayEarly(text) => {
+                        let _ = socket.write_all(text.as_bytes());
+                        let _ = socket.shutdown(Shutdown::Write);
+                        let _ = io::copy(&mut socket, &mut io::sink());
                     }
                     Deed::Hang(text) => {
                         let _ = socket.write_all(text.as_bytes());
