@@ -175,7 +175,7 @@ impl Client {
         let thread = thread.as_ref().map(Text::read).transpose()?;
         let level = known(intern!(py, "levelno"))?;
         let process = known(intern!(py, "process"))?;
-        let asked = match (template.has_extra(&plain)?, has_own) {
+        let asked = match (template.has_extra(&plain), has_own) {
             (true, _) => Some(intern!(py, "of")),
             (false, true) => Some(intern!(py, "without_extra")),
             (false, false) => None,

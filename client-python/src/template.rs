@@ -5,7 +5,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyType};
 
 use crate::text::Text;
 
@@ -21,10 +21,9 @@ pub(crate) struct Template {
     pieces: Vec<Piece>,
     /// `logging.LogRecord`: others may have a `getMessage` of their own.
     record_type: Py<PyType>,
-    /// How many attributes a record has that nobody has added any to, and the
-    /// name of the one that it gets last.
-    attributes: usize,
-    last_attribute: Py<PyAny>,
+    /// The attributes of a record that nobody has added any to, in their order:
+    /// new, with its message, and with its time as well.
+    attributes: [Py<PyList>; 3],
 }
 
 enum Piece {
@@ -48,8 +47,7 @@ impl Template {
     fn of(
         formatter: &Bound<'_, PyAny>,
         record_type: &Bound<'_, PyType>,
-        attributes: usize,
-        last_attribute: Py<PyAny>,
+        attributes: Vec<String>,
     ) -> PyResult<Option<Template>> {
         let py = formatter.py();
         let style = formatter.getattr(intern!(py, "_style"))?;
@@ -57,15 +55,22 @@ impl Template {
         let format = style.getattr(intern!(py, "_fmt"))?;
         let Ok(format) = format.cast_into_exact::<PyString>() else { return Ok(None) };
         let Ok(text) = format.extract::<String>() else { return Ok(None) };
-        Ok(pieces(py, &text).map(|pieces| Template {
+        let Some(pieces) = pieces(py, &text) else { return Ok(None) };
+        // What formatters leave in a record, and in which order.
+        let left: [&[&str]; 3] = [&[], &["message"], &["message", "asctime"]];
+        let attributes = left.map(|left| {
+            let names = attributes.iter().map(String::as_str).chain(left.iter().copied());
+            PyList::new(py, names.map(|name| PyString::intern(py, name)).collect::<Vec<_>>())
+        });
+        let [new, with_message, with_time] = attributes;
+        Ok(Some(Template {
             formatter_len: formatter.len(),
             formatter: formatter.unbind(),
             style: style.unbind(),
             format: format.unbind(),
             pieces,
             record_type: record_type.clone().unbind(),
-            attributes,
-            last_attribute,
+            attributes: [new?.unbind(), with_message?.unbind(), with_time?.unbind()],
         }))
     }
 }
@@ -147,30 +152,14 @@ impl Template {
     }
 
     /// Whether somebody has added to a record, by `extra` or otherwise; also in
-    /// doubt.
-    pub(crate) fn has_extra(&self, plain: &Plain<'_>) -> PyResult<bool> {
-        let (py, attributes) = (plain.attributes.py(), &plain.attributes);
-        let (message, asctime) = (intern!(py, "message"), intern!(py, "asctime"));
-        // What formatters leave in a record.
-        let mut count = attributes.len();
-        for name in [message, asctime] {
-            count -= usize::from(attributes.contains(name)?);
-        }
-        if count != self.attributes {
-            return Ok(true);
-        }
-        // As many, but one may have gone and another one have come. A dict has
-        // its keys in the order in which they came.
-        for name in attributes.call_method0(intern!(py, "__reversed__"))?.try_iter()? {
-            let name = name?;
-            if name.is(&self.last_attribute) {
-                return Ok(false);
-            }
-            if !name.is(message) && !name.is(asctime) {
-                break;
-            }
-        }
-        Ok(true)
+    /// doubt, as when its attributes stand in another order.
+    pub(crate) fn has_extra(&self, plain: &Plain<'_>) -> bool {
+        let names = plain.attributes.keys();
+        let usual = self.attributes.iter().map(|usual| usual.bind(names.py()));
+        // In one step, which mostly compares where strings lie.
+        !usual
+            .filter(|usual| usual.len() == names.len())
+            .any(|usual| names.eq(usual).unwrap_or(false))
     }
 }
 
