@@ -7,6 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyType};
 
+use crate::known::{Found, Known};
 use crate::text::Text;
 
 /// A formatter's format, taken apart: `%(levelname)s - %(message)s`.
@@ -24,6 +25,10 @@ pub(crate) struct Template {
     /// The attributes of a record that nobody has added any to, in their order:
     /// new, with its message, and with its time as well.
     attributes: [Py<PyList>; 3],
+    /// What these attributes were, of the records so far.
+    pieces_known: Known,
+    loggers_known: Known,
+    threads_known: Known,
 }
 
 enum Piece {
@@ -71,6 +76,9 @@ impl Template {
             pieces,
             record_type: record_type.clone().unbind(),
             attributes: [new?.unbind(), with_message?.unbind(), with_time?.unbind()],
+            pieces_known: Known::default(),
+            loggers_known: Known::default(),
+            threads_known: Known::default(),
         }))
     }
 }
@@ -134,16 +142,21 @@ impl Template {
         let py = attributes.py();
         let mut out = String::with_capacity(128);
         for piece in &self.pieces {
-            let name = match piece {
+            let found = match piece {
                 Piece::Literal(text) => {
                     out.push_str(text);
                     continue;
                 }
-                Piece::Message => intern!(py, "message"),
-                Piece::Attribute(name) => name.bind(py),
+                Piece::Message => match text(attributes, intern!(py, "message"))? {
+                    Some(message) => Found::Read(message.extract()?),
+                    None => return Ok(None),
+                },
+                Piece::Attribute(name) => match text(attributes, name.bind(py))? {
+                    Some(value) => self.pieces_known.get(value.as_any())?,
+                    None => return Ok(None),
+                },
             };
-            let Some(value) = text(attributes, name)? else { return Ok(None) };
-            match value.extract::<Text<'_>>()?.as_utf8() {
+            match found.as_utf8() {
                 Some(text) => out.push_str(&text),
                 None => return Ok(None),
             }
@@ -160,6 +173,16 @@ impl Template {
         !usual
             .filter(|usual| usual.len() == names.len())
             .any(|usual| names.eq(usual).unwrap_or(false))
+    }
+
+    /// The name of a record's logger.
+    pub(crate) fn logger<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Found<'_, 'py>> {
+        self.loggers_known.get(name)
+    }
+
+    /// The name of a record's thread.
+    pub(crate) fn thread<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Found<'_, 'py>> {
+        self.threads_known.get(name)
     }
 }
 
