@@ -167,12 +167,13 @@ impl Template {
     /// Whether somebody has added to a record, by `extra` or otherwise; also in
     /// doubt, as when its attributes stand in another order.
     pub(crate) fn has_extra(&self, plain: &Plain<'_>) -> bool {
-        let names = plain.attributes.keys();
-        let usual = self.attributes.iter().map(|usual| usual.bind(names.py()));
+        let (py, attributes) = (plain.attributes.py(), &plain.attributes);
+        let count = attributes.len();
+        let Some(usual) = self.attributes.iter().find(|usual| usual.bind(py).len() == count) else {
+            return true;
+        };
         // In one step, which mostly compares where strings lie.
-        !usual
-            .filter(|usual| usual.len() == names.len())
-            .any(|usual| names.eq(usual).unwrap_or(false))
+        !attributes.keys().eq(usual).unwrap_or(false)
     }
 
     /// The name of a record's logger.
