@@ -51,8 +51,8 @@ impl Known {
             && let Some(utf8) = text.as_utf8().filter(|utf8| utf8.len() <= TEXT_BYTES_MAX)
         {
             // Another thread may have been quicker: then it is read once more. No
-            // fork finds a place half taken: it waits for threads in native code,
-            // with the interpreter's lock and without one.
+            // fork of Python's finds a place half taken: it takes the interpreter's
+            // lock, or stops all other threads between their native calls.
             let _ = place.set((string.clone().unbind(), utf8.into()));
         }
         Ok(Found::Read(text))
