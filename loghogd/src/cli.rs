@@ -507,9 +507,7 @@ where
             let connect = false;
             Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
         }
-        None if json => {
-            conflict("--json needs a question, such as status or check-config")
-        }
+        None if json => conflict("--json needs a question, such as status or check-config"),
         None => {
             let daemon_child = line.daemon_child;
             Ok(Invocation::Run(RunArgs { config, overrides, daemon_child }))

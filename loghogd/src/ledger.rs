@@ -414,7 +414,10 @@ mod tests {
         }
         let clients = ledger.clients();
         assert!(clients.len() <= LEDGER_CLIENTS_MAX + 1);
-        assert_eq!(clients.iter().map(|client| client.counts.received).sum::<u64>(), u64::from(all));
+        assert_eq!(
+            clients.iter().map(|client| client.counts.received).sum::<u64>(),
+            u64::from(all)
+        );
         assert!(clients.iter().any(|client| client.address == Some(address(all - 1))));
         assert!(!clients.iter().any(|client| client.address == Some(address(0))));
         assert!(clients.iter().all(|client| client.host.len() <= HOST_BYTES_MAX));

@@ -13,8 +13,8 @@ use super::{tell, tell_json};
 use crate::cli::{EX_NO_MATCH, EX_OK, StatusArgs};
 use crate::control::{Answer, Question};
 use crate::ledger::Client;
-use crate::status::{Report, State};
 use crate::stats::{Counter, Kind};
+use crate::status::{Report, State};
 
 /// Says how the daemon is doing.
 pub fn status(args: &StatusArgs) -> u8 {
@@ -169,7 +169,15 @@ fn accounts(clients: &[Client]) -> String {
         return "nobody has sent anything yet".to_owned();
     }
     let head = [
-        "ADDRESS", "HOST", "APP", "RECEIVED", "REFUSED", "GAPS", "DROPPED", "KERNEL", "LAST HEARD",
+        "ADDRESS",
+        "HOST",
+        "APP",
+        "RECEIVED",
+        "REFUSED",
+        "GAPS",
+        "DROPPED",
+        "KERNEL",
+        "LAST HEARD",
     ];
     let rows = clients.iter().map(|client| {
         let counts = &client.counts;

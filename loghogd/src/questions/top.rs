@@ -216,8 +216,7 @@ mod tests {
             .iter()
             .map(|row| (&*row.app, &*row.host, row.received_a_second, row.all.received))
             .collect();
-        let expected =
-            [("b", "h", 100.0, 205), ("a", "h", 10.0, 120), ("a", "new", 1.0, 2)];
+        let expected = [("b", "h", 100.0, 205), ("a", "h", 10.0, 120), ("a", "new", 1.0, 2)];
         assert_eq!(shown, expected);
     }
 }
