@@ -8,7 +8,22 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use loghogd::config::{Facility, read_facilities};
-use loghogd::pipeline::ship::{Batch, Mark, Part, RecordReader, Splitter, Stream};
+use loghogd::pipeline::ship::{
+    Batch, Mark, Part, RecordReader, Records, Refused, Splitter, Stream, Trouble,
+};
+
+/// Delivers a batch; returns what the target will never take.
+///
+/// # Errors
+/// What the target says.
+pub fn deliver(target: &mut dyn Records, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+    let mut refused = Vec::new();
+    target.deliver(batch, &mut |more| {
+        refused.extend_from_slice(more);
+        Ok(())
+    })?;
+    Ok(refused)
+}
 
 /// A stream of lines.
 #[derive(Clone, Debug)]

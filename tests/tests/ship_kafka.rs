@@ -1,9 +1,11 @@
 //! Files on their way to a real broker: whatever is killed, frozen or started again on
-//! either side, a reader of what is committed finds each message once, in order.
+//! either side, a reader of what is committed finds each message once, in order; what is
+//! too large for Kafka is among the dead letters.
 //!
 //! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed; `make test-crash` asks for
 //! many.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -24,6 +26,9 @@ const FACILITIES: &str = "\
     [followed]\nrotate = size\nmax_size = 30000\nbackup_count = 100000\nship = live\n\
     [closed]\nrotate = size\nmax_size = 30000\nbackup_count = 100000\nformat = json\nship = closed\n";
 
+/// Longest record, in bytes; now and then there is a longer one.
+const RECORD_BYTES_MAX: usize = 10_000;
+
 fn scenario(broker: &Kafka) -> Scenario {
     let address = broker.address();
     let mut scenario = Scenario::new().fast_disk().facilities(FACILITIES);
@@ -31,7 +36,8 @@ fn scenario(broker: &Kafka) -> Scenario {
         scenario = scenario
             .option(section, "type", "kafka")
             .option(section, "brokers", &address)
-            .option(section, "when", when);
+            .option(section, "when", when)
+            .option(section, "kafka.message.max.bytes", &RECORD_BYTES_MAX.to_string());
     }
     scenario.option("compressor", "level", "0")
 }
@@ -96,14 +102,18 @@ fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
     });
     let folder = |app: &str| daemon.log_dir().join(app);
     wait_until(PATIENCE, "all has arrived", || {
-        let followed = segments::records_when_sealed(&folder("followed"), "root").len();
+        let (followed, _) = parted(segments::records_when_sealed(&folder("followed"), "root"));
         let arrived = broker.read("logs.followed").len();
-        let closed = closed(&folder("closed")).len();
-        (arrived >= followed && broker.read("logs.closed").len() >= closed).then_some(())
+        let (closed, _) = parted(closed(&folder("closed")));
+        (arrived >= followed.len() && broker.read("logs.closed").len() >= closed.len())
+            .then_some(())
     });
-    let followed = segments::records_when_sealed(&folder("followed"), "root");
+    let (followed, too_large) = parted(segments::records_when_sealed(&folder("followed"), "root"));
     assert_same(&followed, &lines(&broker.read("logs.followed")));
-    assert_same(&closed(&folder("closed")), &lines(&broker.read("logs.closed")));
+    assert_eq!(letters(&daemon.log_dir(), "live"), too_large);
+    let (closed, too_large) = parted(closed(&folder("closed")));
+    assert_same(&closed, &lines(&broker.read("logs.closed")));
+    assert_eq!(letters(&daemon.log_dir(), "closed"), too_large);
     assert!(followed.len() > 100 * rounds, "hardly anything was sent: {}", followed.len());
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{:?}", stopped.status);
@@ -150,7 +160,10 @@ fn send(address: SocketAddr, first: u64, is_over: &AtomicBool) -> u64 {
         for app in ["followed", "closed"] {
             for number in number..number + 5 {
                 // Traces have lines of their own.
-                let body = format!("number {number}\nand its second line");
+                let mut body = format!("number {number}\nand its second line");
+                if number % 50 == 17 {
+                    body.push_str(&"x".repeat(RECORD_BYTES_MAX));
+                }
                 if socket.write_all(&frame(app, "", "load", &body)).is_err() {
                     return number + 5;
                 }
@@ -160,6 +173,27 @@ fn send(address: SocketAddr, first: u64, is_over: &AtomicBool) -> u64 {
         std::thread::sleep(Duration::from_millis(2));
     }
     number
+}
+
+/// Messages that Kafka takes, and the numbers of those that it does not.
+fn parted(messages: Vec<String>) -> (Vec<String>, BTreeSet<u64>) {
+    let (large, fit): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|message| message.len() > RECORD_BYTES_MAX);
+    (fit, large.iter().map(|message| number_of(message)).collect())
+}
+
+/// The numbers of the messages that are among a target's dead letters, once or more.
+fn letters(log_dir: &Path, target: &str) -> BTreeSet<u64> {
+    let path = log_dir.join(".loghogd/ship").join(target).join("dead-letter.log");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = |letter| serde_json::from_str::<Value>(letter).expect("JSON")["line"].to_string();
+    text.lines().map(|letter| number_of(&line(letter))).collect()
+}
+
+fn number_of(message: &str) -> u64 {
+    let (_, number) = message.split_once("number ").expect("it has a number");
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    number[..end].parse().expect("a number")
 }
 
 /// What stands in segments that are closed, in order.

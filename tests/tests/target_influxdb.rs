@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
-use loghog_tests::batches::Lines;
+use loghog_tests::batches::{self, Lines};
 use loghog_tests::certs::Authority;
 use loghog_tests::services::influxdb::{InfluxDb, Setup, VictoriaMetrics};
 use loghogd::config::ship::{Kind, influxdb::InfluxDb as Options};
@@ -45,16 +45,21 @@ impl Target {
         self.target.connect().map_err(|trouble| trouble.to_string())
     }
 
+    /// Delivers a batch; returns what the server will never take.
+    fn try_deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+        batches::deliver(&mut self.target, batch)
+    }
+
     /// Delivers what has to be taken as it is.
     #[track_caller]
     fn deliver(&mut self, batch: &Batch) {
-        assert_eq!(self.target.deliver(batch).unwrap(), []);
+        assert_eq!(self.try_deliver(batch).unwrap(), []);
     }
 
     /// Delivers what has to fail.
     #[track_caller]
     fn fail(&mut self, batch: &Batch) -> String {
-        self.target.deliver(batch).unwrap_err().to_string()
+        self.try_deliver(batch).unwrap_err().to_string()
     }
 }
 
@@ -211,7 +216,7 @@ fn lines_that_the_server_refuses_are_found_among_the_others() {
     write_raw(influxdb.address(), "my-app a=\"text\" 1795176000000000000");
     let text: String = (0..200).map(line).collect();
     let batch = Lines::new("my-app", "web").batch(text.as_bytes());
-    let refused = target.target.deliver(&batch).unwrap();
+    let refused = target.try_deliver(&batch).unwrap();
     let places: Vec<usize> = refused.iter().map(|refused| refused.message).collect();
     assert_eq!(places, [17, 57, 97, 137, 177]);
     for Refused { part, reason, .. } in &refused {
@@ -231,7 +236,7 @@ fn what_is_older_than_the_retention_policy_is_refused_with_its_reason() {
     influxdb.ask("CREATE RETENTION POLICY \"day\" ON \"logs\" DURATION 1d REPLICATION 1");
     let mut target = target_of(&influxdb, "retention_policy = day\n");
     let batch = Lines::new("my-app", "web").batch(b"2001-11-20 12:00:00.000000 - h - old\n");
-    let refused = target.target.deliver(&batch).unwrap();
+    let refused = target.try_deliver(&batch).unwrap();
     assert_eq!(refused[0].reason, "partial write: points beyond retention policy dropped=1");
 }
 
@@ -249,7 +254,7 @@ fn a_request_that_is_too_long_is_cut() {
     let mut target = target_of(&influxdb, "gzip = no\n");
     let long = format!("2026-11-20 13:00:00.000000 - h - {}\n", "x".repeat(30_000));
     let text = [long.as_bytes(), b"2026-11-20 13:00:00.000000 - h - short\n"].concat();
-    let refused = target.target.deliver(&Lines::new("my-app", "web").batch(&text)).unwrap();
+    let refused = target.try_deliver(&Lines::new("my-app", "web").batch(&text)).unwrap();
     let expected = Refused {
         part: 0,
         message: 0,
@@ -463,7 +468,7 @@ fn who_waits_for_an_answer_ends_soon_when_it_is_time_to() {
     influxdb.freeze();
     let surroundings = target.surroundings.clone();
     let batch = Lines::new("my-app", "web").batch(&messages(100));
-    let waiter = std::thread::spawn(move || target.target.deliver(&batch));
+    let waiter = std::thread::spawn(move || target.try_deliver(&batch));
     let start = Instant::now();
     surroundings.end();
     assert_eq!(waiter.join().unwrap(), Err(Trouble::Ended));
@@ -617,7 +622,7 @@ fn servers_that_are_busy_are_given_the_time_that_they_ask_for() {
         let what = format!("InfluxDB at http://{} {what}", server.address);
         let pause = seconds.map(Duration::from_secs);
         let expected = Trouble::Later { what, pause };
-        assert_eq!(server.target("").target.deliver(&one_message()), Err(expected));
+        assert_eq!(server.target("").try_deliver(&one_message()), Err(expected));
     }
 }
 
@@ -640,7 +645,7 @@ fn answers_that_are_cut_or_never_end_are_no_answers() {
         ),
     ] {
         let server = BadServer::start(vec![deed]);
-        let trouble = server.target("timeout = 1s\n").target.deliver(&one_message()).unwrap_err();
+        let trouble = server.target("timeout = 1s\n").try_deliver(&one_message()).unwrap_err();
         let begin = format!("InfluxDB at http://{} {expected}", server.address);
         assert!(matches!(trouble, Trouble::Later { .. }), "{trouble:?}");
         assert!(trouble.to_string().starts_with(&begin), "{trouble}");
@@ -653,7 +658,7 @@ fn a_no_before_the_request_is_through_is_heard() {
     let server = BadServer::start(vec![Deed::SayEarly(too_large)]);
     let long = format!("2026-11-20 12:00:00.000000 - h - {}\n", "x".repeat(3 << 20));
     let batch = Lines::new("my-app", "web").batch(long.as_bytes());
-    let refused = server.target("").target.deliver(&batch).unwrap();
+    let refused = server.target("").try_deliver(&batch).unwrap();
     assert_eq!(refused[0].reason, "the server takes no request of this length (413)");
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Parser;
+use loghog_tests::batches::deliver;
 use loghog_tests::process;
 use loghog_tests::services::kafka::Choices;
 use loghog_tests::sources::Source;
@@ -56,13 +57,13 @@ fn main() -> anyhow::Result<()> {
         target.marks()?;
         let batch = prepared(target.limits().records, target.limits().bytes);
         // The topic is made, and connections are.
-        target.deliver(&batch)?;
+        deliver(&mut target, &batch)?;
         let times = records.div_ceil(batch.records());
         let (began, ticks) = (Instant::now(), process::cpu_ticks(std::process::id()));
         let mut longest = Duration::ZERO;
         for _ in 0..times {
             let began = Instant::now();
-            target.deliver(&batch)?;
+            deliver(&mut target, &batch)?;
             longest = longest.max(began.elapsed());
         }
         let seconds = began.elapsed().as_secs_f64();

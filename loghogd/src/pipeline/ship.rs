@@ -38,6 +38,6 @@ pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
 pub use split::{Message, Splitter};
 pub use status::{Doing, Status};
 pub use target::{
-    Arrived, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
+    Arrived, Bury, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
 };
 pub use template::{Template, TemplateError, Values};

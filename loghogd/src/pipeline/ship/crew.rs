@@ -158,11 +158,10 @@ impl Shippers {
         let surroundings = Surroundings::new(runtime.clone(), &instance, zone.clone());
         let kind = target.kind.name();
         let board = Board::new(&target.name, kind);
-        let way = way(target, &surroundings).map_err(io::Error::other)?;
+        let mut way = way(target, &surroundings).map_err(io::Error::other)?;
         say_begin(&target.name, kind, target.rate_bytes);
         let mut run = Run {
             name: target.name.clone(),
-            way,
             ground: Ground {
                 disk: Arc::clone(disk),
                 claims: claims.clone(),
@@ -190,7 +189,7 @@ impl Shippers {
         };
         let name = target.name.clone();
         let thread = thread::Builder::new().name(format!("ship-{name}")).spawn(move || {
-            while catch_unwind(AssertUnwindSafe(|| run.run())).is_err() {
+            while catch_unwind(AssertUnwindSafe(|| run.run(&mut way))).is_err() {
                 error!(
                     "the thread that ships to {} has met a fault of its own and begins again; please \
                      report this",

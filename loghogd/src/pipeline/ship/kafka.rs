@@ -38,7 +38,7 @@ use super::limits::{
     KAFKA_ABORT_TIME_MAX, KAFKA_BATCH_BYTES_MAX, KAFKA_BATCH_BYTES_MIN, KAFKA_BATCH_RECORDS_MAX,
     KAFKA_SINGLE_RECORDS_MAX,
 };
-use super::{Batch, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
+use super::{Batch, Bury, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
 use crate::config::ship::kafka::Kafka;
 
 /// A target that is Apache Kafka.
@@ -119,13 +119,13 @@ impl KafkaTarget {
     }
 
     /// Sends a batch without what is known to be refused.
-    fn send(&mut self, batch: &Batch, refused: Vec<Refused>) -> Result<Vec<Refused>, Failure> {
+    fn send(&mut self, batch: &Batch, refused: &[Refused], bury: Bury<'_>) -> Result<(), Failure> {
         let Some(producer) = self.producer.take() else {
             return Err(Trouble::later(format!("{} is not connected", self.place.kafka())).into());
         };
         // What was heard while nobody sent says nothing about now.
         producer.context().take();
-        let sent = self.sender(&producer).deliver(batch, refused);
+        let sent = self.sender(&producer).deliver(batch, refused, bury);
         self.producer = Some(producer);
         sent
     }
@@ -246,19 +246,20 @@ impl Records for KafkaTarget {
         Limits { records, bytes: self.bytes_max }
     }
 
-    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+    fn deliver(&mut self, batch: &Batch, bury: Bury<'_>) -> Result<(), Trouble> {
         let mut refused = Vec::new();
         loop {
-            match self.send(batch, refused.clone()) {
-                Ok(all) => {
+            match self.send(batch, &refused, bury) {
+                Ok(()) => {
                     self.go_on(batch);
-                    return Ok(all);
+                    return Ok(());
                 }
                 Err(failure) => {
                     self.give_up(&failure, batch);
                     if failure.found.is_empty() {
                         return Err(failure.trouble);
                     }
+                    bury(&failure.found)?;
                     refused.extend(failure.found);
                     self.begin_again(batch)?;
                 }

@@ -8,7 +8,8 @@
 //! look      the folders: which streams, which segments they owe
 //! fill      a batch from as many streams as there are, one file of each
 //! deliver   until it is there; trouble: pause, connect, ask for marks, again
-//! note      dead letters, then receipts, each published before the next file begins
+//! bury      what will never be taken, before the target says that it is past it
+//! note      receipts, each published before the next file begins
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -34,7 +35,7 @@ use super::pace::{Pauses, Throttle};
 use super::ready::Ready;
 use super::receipts::Receipts;
 use super::status::{Board, Doing, Error, Stopped};
-use super::target::{Limits, Records, Scope, Segments, Surroundings, Trouble};
+use super::target::{Limits, Records, Refused, Scope, Segments, Surroundings, Trouble};
 use crate::config::checked::Format;
 use crate::config::facility::Table;
 use crate::disk::{self, Disk};
@@ -53,7 +54,6 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) name: Box<str>,
-    pub(super) way: Way,
     pub(super) ground: Ground,
     pub(super) table: Arc<ArcSwap<Table>>,
     pub(super) receipts: Receipts,
@@ -85,14 +85,14 @@ struct Ended;
 
 impl Run {
     /// Ships until it is time to end.
-    pub(super) fn run(&mut self) {
+    pub(super) fn run(&mut self, way: &mut Way) {
         let mut heard = Heard { all: true, ..Heard::default() };
         loop {
             if self.surroundings.has_ended() {
                 break;
             }
             self.take_note(heard);
-            if !self.stopped && self.work().is_err() {
+            if !self.stopped && self.work(way).is_err() {
                 break;
             }
             let wake_at = self.note_progress(false);
@@ -111,18 +111,18 @@ impl Run {
     }
 
     /// Delivers all that is there.
-    fn work(&mut self) -> Result<(), Ended> {
+    fn work(&mut self, way: &mut Way) -> Result<(), Ended> {
         while !self.ready.is_empty() && !self.stopped {
             if self.surroundings.has_ended() {
                 return Err(Ended);
             }
             if !self.is_connected {
-                self.connect()?;
+                self.connect(way)?;
                 continue;
             }
-            let outcome = match self.way {
-                Way::Records(_) => self.ship_batch(),
-                Way::Segments(_) => self.ship_segment(),
+            let outcome = match way {
+                Way::Records(target) => self.ship_batch(&mut **target),
+                Way::Segments(target) => self.ship_segment(&mut **target),
             };
             match outcome {
                 Ok(()) => {}
@@ -135,9 +135,9 @@ impl Run {
         Ok(())
     }
 
-    fn connect(&mut self) -> Result<(), Ended> {
+    fn connect(&mut self, way: &mut Way) -> Result<(), Ended> {
         self.board.note(|status| status.state = Doing::Connecting);
-        let connected = match &mut self.way {
+        let connected = match way {
             Way::Records(target) => target.connect().and_then(|()| target.marks()),
             Way::Segments(target) => target.connect().map(|()| None),
         };
@@ -194,8 +194,7 @@ impl Run {
     }
 
     /// One batch, from all streams that have something.
-    fn ship_batch(&mut self) -> Result<(), Trouble> {
-        let Way::Records(target) = &mut self.way else { return Ok(()) };
+    fn ship_batch(&mut self, target: &mut dyn Records) -> Result<(), Trouble> {
         let limits = target.limits();
         let limits = Limits { bytes: self.throttle.portion(limits.bytes), ..limits };
         let mut batch = Batch::default();
@@ -241,12 +240,8 @@ impl Run {
         }
         if !batch.parts.is_empty() {
             self.board.note(|status| status.state = Doing::Shipping);
-            let Way::Records(target) = &mut self.way else { return Ok(()) };
-            let refused = target.deliver(&batch)?;
+            target.deliver(&batch, &mut |refused| self.bury(&batch, refused))?;
             self.go_on();
-            if !refused.is_empty() {
-                self.bury(&batch, &refused)?;
-            }
         }
         self.arrived(&batch);
         for (stream, began) in through {
@@ -259,17 +254,31 @@ impl Run {
         self.wait(pause).map_err(|Ended| Trouble::Ended)
     }
 
-    fn bury(&mut self, batch: &Batch, refused: &[super::Refused]) -> Result<(), Trouble> {
-        // What is there already is not delivered again; so this has to be done first.
+    /// Keeps what a target will never take, but for what was kept when the same was
+    /// delivered before and did not arrive.
+    fn bury(&mut self, batch: &Batch, refused: &[Refused]) -> Result<(), Trouble> {
+        let refused: Vec<Refused> =
+            refused.iter().filter(|refused| !self.is_buried(batch, refused)).cloned().collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        // Whatever is in the way, the target waits: it may not go past them yet.
         loop {
             let disk = self.receipts.disk();
-            let kept = dead::keep(&**disk, &self.name, batch, refused, Timestamp::now());
+            let kept = dead::keep(&**disk, &self.name, batch, &refused, Timestamp::now());
             let Err(error) = kept else { break };
             let what = format!("cannot keep dead letters: {error}");
             self.note_error(&what, Doing::Retrying);
             self.say(&what, disk::remedy(&error));
             let pause = self.pauses.next(chance(), None);
             self.pause(pause).map_err(|Ended| Trouble::Ended)?;
+        }
+        for refused in &refused {
+            if let Some((stream, place)) = place_of(batch, refused)
+                && let Some(course) = self.courses.get_mut(stream)
+            {
+                course.buried.insert(place);
+            }
         }
         let number = refused.len() as u64;
         self.stats.add(Counter::ShipDeadLetters, number);
@@ -281,10 +290,17 @@ impl Run {
         Ok(())
     }
 
+    fn is_buried(&self, batch: &Batch, refused: &Refused) -> bool {
+        place_of(batch, refused).is_some_and(|(stream, place)| {
+            self.courses.get(stream).is_some_and(|course| course.buried.contains(&place))
+        })
+    }
+
     fn arrived(&mut self, batch: &Batch) {
         for part in &batch.parts {
             if let Some(course) = self.courses.get_mut(&*part.stream) {
                 course.state.mark = part.end;
+                course.buried.clear();
             }
         }
         let (records, bytes) = (batch.records() as u64, batch.bytes() as u64);
@@ -294,7 +310,7 @@ impl Run {
     }
 
     /// The next sealed segment of the first stream that has one.
-    fn ship_segment(&mut self) -> Result<(), Trouble> {
+    fn ship_segment(&mut self, target: &mut dyn Segments) -> Result<(), Trouble> {
         let Some(stream) = self.ready.take() else { return Ok(()) };
         let Some(course) = self.courses.get(&stream) else { return Ok(()) };
         if course.stopped.is_some() {
@@ -311,7 +327,6 @@ impl Run {
             return Ok(());
         }
         self.board.note(|status| status.state = Doing::Shipping);
-        let Way::Segments(target) = &mut self.way else { return Ok(()) };
         let arrived = target.deliver(&whole)?;
         self.go_on();
         self.stats.add(Counter::ShippedRecords, arrived.records.unwrap_or(0));
@@ -677,6 +692,14 @@ impl Run {
     }
 }
 
+/// Where a record of a batch stands: its stream, the number of the file, and its beginning
+/// there.
+fn place_of<'b>(batch: &'b Batch, refused: &Refused) -> Option<(&'b Stream, (u64, u64))> {
+    let part = batch.parts.get(refused.part)?;
+    let (message, _) = part.messages.get(refused.message)?;
+    Some((&part.stream, (part.begin.number, part.begin.offset + message.begin as u64)))
+}
+
 /// A segment in the form in which it is there: it may have been sealed since the folder
 /// was looked at. None when it has been deleted.
 fn owed_now(disk: &dyn Disk, app: &str, mut segment: Segment) -> io::Result<Option<Owed>> {
@@ -714,10 +737,10 @@ pub(super) fn say_begin(name: &str, kind: &str, rate_bytes: Option<NonZeroU64>) 
 #[cfg(test)]
 impl Run {
     /// Does what there is to do now, without waiting for more. False when it has ended.
-    pub(super) fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self, way: &mut Way) -> bool {
         let heard = self.listener.wait(Some(Instant::now()));
         self.take_note(heard);
-        let goes_on = self.stopped || self.work().is_ok();
+        let goes_on = self.stopped || self.work(way).is_ok();
         self.note_progress(false);
         self.show();
         goes_on

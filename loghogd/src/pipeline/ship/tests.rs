@@ -42,11 +42,13 @@ struct Far {
     points: BTreeMap<(Stream, i64), String>,
     marks: HashMap<Stream, Mark>,
     segments: Vec<String>,
-    /// What happens to the next deliveries: nothing, lost before it arrives, or the
-    /// answer lost behind it.
+    /// What happens to the next deliveries: nothing, lost before it arrives or when it
+    /// is to be committed, or the answer lost behind it.
     mishaps: Vec<Mishap>,
     refuse: Option<&'static str>,
     stop: Option<Scope>,
+    /// It stops when it is to commit.
+    stops_late: bool,
     deliveries: u64,
 }
 
@@ -54,6 +56,7 @@ struct Far {
 enum Mishap {
     None,
     Before,
+    Uncommitted,
     Behind,
     Ended,
 }
@@ -85,37 +88,54 @@ impl Records for Wire {
         self.limits
     }
 
-    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+    fn deliver(&mut self, batch: &Batch, bury: Bury<'_>) -> Result<(), Trouble> {
         let mut far = self.far.lock().unwrap();
-        if let Some(scope) = far.stop.clone() {
+        let stop = far.stop.clone().map(|scope| {
             let (what, remedy) = ("no such topic".to_owned(), "make it".to_owned());
-            return Err(Trouble::Stop { scope, what, remedy });
+            Trouble::Stop { scope, what, remedy }
+        });
+        if let Some(stop) = stop.clone().filter(|_| !far.stops_late) {
+            return Err(stop);
         }
         let mishap = Wire::mishap(&mut far);
         if mishap == Mishap::Before {
             return Err(Trouble::later("the wire is cut"));
         }
-        let mut refused = Vec::new();
+        let (mut refused, mut arrived) = (Vec::new(), Vec::new());
         for (number, part) in batch.parts.iter().enumerate() {
             let stream = (*part.stream).clone();
             assert_eq!(part.end.records - part.begin.records, part.messages.len() as u64);
             assert_eq!(part.end.offset - part.begin.offset, part.bytes.len() as u64);
             for (place, record) in part.records().enumerate() {
-                if far.refuse.is_some_and(|body| record.body == body) {
+                if far.refuse.is_some_and(|body| record.body.starts_with(body)) {
                     let reason = "too bad".to_owned();
                     refused.push(Refused { part: number, message: place, reason });
                     continue;
                 }
                 let body = record.body.into_owned();
-                far.points.insert((stream.clone(), record.times.unique_ns), body.clone());
-                far.bodies.entry(stream.clone()).or_default().push(body);
+                arrived.push((stream.clone(), record.times.unique_ns, body));
             }
-            far.marks.insert(stream, part.end);
+        }
+        if !refused.is_empty() {
+            bury(&refused)?;
+        }
+        if mishap == Mishap::Uncommitted {
+            return Err(Trouble::later("the commit has failed"));
+        }
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        for (stream, unique_ns, body) in arrived {
+            far.points.insert((stream.clone(), unique_ns), body.clone());
+            far.bodies.entry(stream).or_default().push(body);
+        }
+        for part in &batch.parts {
+            far.marks.insert((*part.stream).clone(), part.end);
         }
         match mishap {
             Mishap::Behind => Err(Trouble::later("the answer is lost")),
             Mishap::Ended => Err(Trouble::Ended),
-            _ => Ok(refused),
+            _ => Ok(()),
         }
     }
 }
@@ -168,6 +188,7 @@ struct World {
     written: BTreeMap<Stream, Vec<String>>,
     at: Timestamp,
     run: Option<Run>,
+    way: Option<Way>,
 }
 
 impl World {
@@ -186,6 +207,7 @@ impl World {
             written: BTreeMap::new(),
             at: "2026-11-20T12:00:00Z".parse().unwrap(),
             run: None,
+            way: None,
         };
         fs::create_dir(world.folder.path().join("app")).unwrap();
         world.start();
@@ -205,12 +227,12 @@ impl World {
             keeps_marks: self.how == How::Marks,
             limits: self.limits,
         };
+        self.way = Some(match self.how {
+            How::Whole => Way::Segments(Box::new(wire)),
+            _ => Way::Records(Box::new(wire)),
+        });
         let mut run = Run {
             name: "far".into(),
-            way: match self.how {
-                How::Whole => Way::Segments(Box::new(wire)),
-                _ => Way::Records(Box::new(wire)),
-            },
             ground: Ground {
                 disk,
                 claims: Claims::new(),
@@ -322,28 +344,49 @@ impl World {
     }
 
     fn step(&mut self) {
-        if !self.run.as_mut().unwrap().step() {
+        if !self.run.as_mut().unwrap().step(self.way.as_mut().unwrap()) {
             self.start();
         }
     }
 
-    /// Everything is there that should be, once, and in order.
+    /// The lines of all dead letters.
+    fn letters(&self) -> Vec<String> {
+        let path = self.folder.path().join(".loghogd/ship/far/dead-letter.log");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = |letter| {
+            let letter: serde_json::Value = serde_json::from_str(letter).unwrap();
+            letter["line"].as_str().unwrap().to_owned()
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// Everything is there that should be, once, and in order; what was refused is among
+    /// the dead letters.
     fn check(&self, hosts: &[&str]) {
         let far = self.far.lock().unwrap();
+        let letters = self.letters();
         for host in hosts {
             let stream = self.stream(host);
             let empty = Vec::new();
             let written = self.written.get(&stream).unwrap_or(&empty);
+            let is_refused = |body: &&String| far.refuse.is_some_and(|bad| body.starts_with(bad));
+            let (refused, written): (Vec<&String>, Vec<&String>) =
+                written.iter().partition(is_refused);
             match self.how {
                 How::Marks => {
-                    assert_eq!(far.bodies.get(&stream).unwrap_or(&empty), written, "{host}");
+                    let bodies = far.bodies.get(&stream).unwrap_or(&empty);
+                    assert_eq!(bodies.iter().collect::<Vec<_>>(), written, "{host}");
                 }
                 How::Points => {
                     let points = far.points.iter().filter(|((of, _), _)| *of == stream);
                     let bodies: Vec<&String> = points.map(|(_, body)| body).collect();
-                    assert_eq!(bodies, written.iter().collect::<Vec<_>>(), "{host}");
+                    assert_eq!(bodies, written, "{host}");
                 }
-                How::Whole => {}
+                How::Whole => continue,
+            }
+            for body in refused {
+                let end = format!(" - {host} - {body}");
+                assert!(letters.iter().any(|line| line.ends_with(&end)), "{body} of {host}");
             }
         }
     }
@@ -426,6 +469,47 @@ fn what_a_target_never_takes_is_kept_beside_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_was_refused_is_kept_whatever_happens_right_behind_it() {
+    for mishap in [Mishap::Uncommitted, Mishap::Behind, Mishap::Ended] {
+        let mut world = World::new(How::Marks, true);
+        world.far.lock().unwrap().refuse = Some("bad");
+        world.far.lock().unwrap().mishaps = vec![mishap];
+        for body in ["1", "bad", "2"] {
+            world.write("h", body, 1);
+        }
+        world.step();
+        world.step();
+        world.check(&["h"]);
+        assert_eq!(world.letters().len(), 1, "{mishap:?}");
+    }
+}
+
+#[test]
+fn a_dead_letter_comes_twice_only_after_a_kill() {
+    let mut world = World::new(How::Marks, true);
+    world.far.lock().unwrap().refuse = Some("bad");
+    world.far.lock().unwrap().mishaps = vec![Mishap::Uncommitted; 9];
+    for body in ["1", "bad", "2"] {
+        world.write("h", body, 1);
+    }
+    world.step();
+    world.check(&["h"]);
+    assert_eq!((world.letters().len(), world.stats.get(Counter::ShipDeadLetters)), (1, 1));
+
+    // It ends before anything is committed, and begins again.
+    world.far.lock().unwrap().stop = Some(Scope::Target);
+    world.far.lock().unwrap().stops_late = true;
+    world.write("h", "bad too", 1);
+    world.step();
+    assert_eq!(world.letters().len(), 2);
+    world.far.lock().unwrap().stop = None;
+    world.start();
+    world.step();
+    world.check(&["h"]);
+    assert_eq!(world.letters().len(), 3);
+}
+
+#[test]
 fn what_is_asked_for_is_sent_again_and_a_live_file_goes_on_where_it_was() {
     let mut world = World::new(How::Marks, true);
     world.write("h", "1", 1);
@@ -485,6 +569,7 @@ fn mishap() -> impl Strategy<Value = Mishap> {
     prop_oneof![
         4 => Just(Mishap::None),
         2 => Just(Mishap::Before),
+        2 => Just(Mishap::Uncommitted),
         2 => Just(Mishap::Behind),
         1 => Just(Mishap::Ended),
     ]
@@ -503,11 +588,13 @@ proptest! {
         let how = if marks { How::Marks } else { How::Points };
         let mut world = World::new(how, follows);
         world.far.lock().unwrap().mishaps = mishaps;
+        world.far.lock().unwrap().refuse = Some("bad");
         let hosts = ["a", "b"];
         for (place, (what, host, later_us)) in steps.into_iter().enumerate() {
             let host = hosts[host];
             match what {
-                0..=2 => world.write(host, &format!("{place}"), later_us),
+                0..=1 => world.write(host, &format!("{place}"), later_us),
+                2 => world.write(host, &format!("bad {place}"), later_us),
                 3 => world.turn(host),
                 4 => world.seal(host),
                 5 => world.trim(host),
