@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -16,10 +16,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::course::Ground;
-use super::pace::{Pauses, Throttle};
-use super::run::{Run, Way};
-use super::status::{Board, Doing};
+use super::pace::Pauses;
+use super::run::{Errand, Run, Way};
+use super::status::Doing;
 use super::target::{Arrived, Surroundings};
 use super::*;
 use crate::clock::Stamp;
@@ -184,6 +183,8 @@ struct World {
     how: How,
     follows: bool,
     limits: Limits,
+    rate_bytes: Option<NonZeroU64>,
+    claims: Claims,
     /// What was written, by stream.
     written: BTreeMap<Stream, Vec<String>>,
     at: Timestamp,
@@ -204,6 +205,8 @@ impl World {
             how,
             follows,
             limits: Limits { records: 3, bytes: 200 },
+            rate_bytes: None,
+            claims: Claims::new(),
             written: BTreeMap::new(),
             at: "2026-11-20T12:00:00Z".parse().unwrap(),
             run: None,
@@ -231,34 +234,25 @@ impl World {
             How::Whole => Way::Segments(Box::new(wire)),
             _ => Way::Records(Box::new(wire)),
         });
-        let mut run = Run {
-            name: "far".into(),
-            ground: Ground {
-                disk,
-                claims: Claims::new(),
-                notices: self.bell.notices.clone(),
-                zone: TimeZone::UTC,
-                follows: self.follows,
-            },
-            table: Arc::clone(&self.table),
+        let shared = Shared {
+            disk,
             receipts,
-            listener: self.bell.notices.listen("far"),
+            table: Arc::clone(&self.table),
+            claims: self.claims.clone(),
             bell: Arc::clone(&self.bell),
             stats: Arc::clone(&self.stats),
-            board: Board::new("far", "test"),
-            surroundings: Surroundings::new(self.runtime.handle().clone(), "0", TimeZone::UTC),
-            throttle: Throttle::new(None, Instant::now()),
-            courses: BTreeMap::new(),
-            ready: Default::default(),
-            pauses: Pauses::none(),
-            is_connected: false,
-            marks: HashMap::new(),
-            in_trouble: false,
-            look_at: Instant::now(),
-            stopped: false,
-            said: None,
+            zone: TimeZone::UTC,
+            runtime: self.runtime.handle().clone(),
         };
-        run.begin_anew();
+        let surroundings = Surroundings::new(shared.runtime.clone(), "0", TimeZone::UTC);
+        let errand = Errand {
+            name: "far",
+            kind: "test",
+            follows: self.follows,
+            rate_bytes: self.rate_bytes,
+        };
+        let mut run = Run::new(&shared, errand, surroundings);
+        run.pauses = Pauses::none();
         self.run = Some(run);
         self.bell.notices.changed(&Default::default(), true);
     }
