@@ -8,6 +8,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -557,6 +558,29 @@ fn a_live_file_that_somebody_moved_away_is_waited_for_without_going_round() {
     world.write("h", "second", 1);
     world.step();
     world.check(&["h"]);
+}
+
+#[test]
+fn whoever_is_woken_to_delete_what_has_arrived_finds_it_free() {
+    let mut world = World::new(How::Whole, false);
+    // It pauses for long behind each segment.
+    world.rate_bytes = NonZeroU64::new(1);
+    world.start();
+    world.write("h", "1", 1);
+    world.turn("h");
+    world.seal("h");
+    let segment = world.closed(&world.stream("h").live).remove(0);
+    let (bell, claims) = (Arc::clone(&world.bell), world.claims.clone());
+    let surroundings = world.run.as_ref().unwrap().surroundings.clone();
+    let trimmer = std::thread::spawn(move || {
+        let until = Some(Instant::now() + Duration::from_secs(60));
+        let call = bell.wait(until).unwrap();
+        let is_free = claims.unless_held("app", &segment.live, segment.began, || ()).is_some();
+        surroundings.end();
+        (call.folders.contains("app"), is_free)
+    });
+    let goes_on = world.run.as_mut().unwrap().step(world.way.as_mut().unwrap());
+    assert_eq!((goes_on, trimmer.join().unwrap()), (false, (true, true)));
 }
 
 fn mishap() -> impl Strategy<Value = Mishap> {
