@@ -30,7 +30,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{error, info};
 
-use self::wait::{Ended, chance};
+use self::wait::{Ended, Rest, chance};
 use super::batch::Batch;
 use super::course::{Course, Filled, Ground};
 use super::crew::Shared;
@@ -69,6 +69,8 @@ pub(super) struct Run {
     pub(super) surroundings: Surroundings,
     pub(super) throttle: Throttle,
     pub(super) courses: BTreeMap<Stream, Course>,
+    /// Those of which a file could not be read the last time.
+    resting: BTreeMap<Stream, Rest>,
     /// Those that may have something to send.
     pub(super) ready: Ready,
     pub(super) pauses: Pauses,
@@ -119,6 +121,7 @@ impl Run {
             surroundings,
             throttle: Throttle::new(rate_bytes, now),
             courses: BTreeMap::new(),
+            resting: BTreeMap::new(),
             ready: Ready::default(),
             pauses: Pauses::default(),
             is_connected: false,
@@ -141,9 +144,12 @@ impl Run {
             if !self.stopped && self.work(way).is_err() {
                 break;
             }
-            let times = [Some(self.look_at), self.note_progress(false)];
+            let times = [Some(self.look_at), self.note_progress(false), self.rouse()];
             self.show();
-            heard = self.listener.wait(times.into_iter().flatten().min());
+            heard = match self.ready.is_empty() || self.stopped {
+                true => self.listener.wait(times.into_iter().flatten().min()),
+                false => Heard::default(),
+            };
             heard.all |= Instant::now() >= self.look_at;
         }
         self.note_progress(true);
@@ -152,6 +158,7 @@ impl Run {
     /// After a fault of ours: everything but the receipts is found out again.
     pub(super) fn begin_anew(&mut self) {
         self.courses.clear();
+        self.resting.clear();
         self.ready.clear();
         self.is_connected = false;
     }
@@ -174,6 +181,7 @@ impl Run {
                 Ok(()) => {}
                 Err(trouble) => self.meet(trouble)?,
             }
+            self.rouse();
             // Others may have something to send meanwhile, or to say.
             let heard = self.listener.wait(Some(Instant::now()));
             self.take_note(heard);
@@ -241,15 +249,23 @@ impl Run {
         let mut looks = BTreeSet::new();
         let mut again = Vec::new();
         let mut left = limits;
-        let mut unread = Ok(());
-        while unread.is_ok() && left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX
-        {
+        while left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX {
             let Some(stream) = self.ready.take() else { break };
-            let Some(course) = self.courses.get_mut(&stream) else { continue };
+            if self.rests(&stream) {
+                continue;
+            }
+            let Some(course) = self.courses.get_mut(&stream) else {
+                self.resting.remove(&stream);
+                continue;
+            };
             if course.stopped.is_some() {
                 continue;
             }
-            match course.fill(&self.ground, &mut batch, left) {
+            let filled = course.fill(&self.ground, &mut batch, left);
+            if filled.is_ok() {
+                self.resting.remove(&stream);
+            }
+            match filled {
                 Ok(Filled::Nothing) => {}
                 Ok(Filled::Look) => {
                     looks.insert(stream.app.clone());
@@ -268,12 +284,11 @@ impl Run {
                     through.push((stream.clone(), began));
                     again.push(stream);
                 }
-                Err(error) => unread = self.cannot_read(&stream, &error),
+                Err(error) => self.cannot_read(&stream, &error),
             }
         }
         // Whatever comes: they have more to send, or the same again.
         again.iter().for_each(|stream| self.ready.put(stream));
-        unread?;
         if !looks.is_empty() {
             self.look(&looks, false);
         }
@@ -305,7 +320,8 @@ impl Run {
         let began = whole.segment.began;
         let bytes = course.owed.front().map_or(0, |owed| owed.bytes);
         let claim = self.ground.claims.claim(&stream.app, &whole.segment);
-        self.ready.put_back(stream.clone());
+        // Whatever comes: others are before the next one of the same stream, or this one again.
+        self.ready.put(&stream);
         if disk.facts(&stream.app, &whole.segment.to_string()).ok().flatten().is_none() {
             self.look(&BTreeSet::from([stream.app.clone()]), false);
             return Ok(());
@@ -320,10 +336,6 @@ impl Run {
         // who only pauses. Until its receipt is kept, the segment is owed.
         drop(claim);
         self.finish(&stream, began)?;
-        // Others come before the next one of the same stream.
-        if let Some(stream) = self.ready.take() {
-            self.ready.put(&stream);
-        }
         let pause = self.throttle.pay(bytes, Instant::now());
         self.wait(pause).map_err(|Ended| Trouble::Ended)
     }
@@ -344,6 +356,7 @@ impl Run {
     pub(super) fn step(&mut self, way: &mut Way) -> bool {
         let heard = self.listener.wait(Some(Instant::now()));
         self.take_note(heard);
+        self.rouse();
         let goes_on = self.stopped || self.work(way).is_ok();
         self.note_progress(false);
         self.show();

@@ -561,6 +561,56 @@ fn a_live_file_that_somebody_moved_away_is_waited_for_without_going_round() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_holds_up_no_other_stream() {
+    let mut world = World::new(How::Marks, true);
+    let hosts = ["a", "b", "c", "d"];
+    hosts.iter().for_each(|host| world.write(host, "1", 1));
+    // Somebody has put folders in their places.
+    let moved = ["b", "d"].map(|host| (world.path(&world.stream(host).live), world.path(host)));
+    for (path, elsewhere) in &moved {
+        fs::rename(path, elsewhere).unwrap();
+        fs::create_dir(path).unwrap();
+    }
+    world.step();
+    world.check(&["a", "c"]);
+    world.write("a", "2", 1);
+    world.step();
+    world.check(&["a", "c"]);
+    let status = world.run.as_ref().unwrap().board.status();
+    let what = status.last_error.unwrap().what;
+    assert!(what.contains("-root.log cannot be read: "), "{what}");
+    assert_eq!((status.state, status.stopped.len()), (Doing::Retrying, 0));
+    for (path, elsewhere) in &moved {
+        fs::remove_dir(path).unwrap();
+        fs::rename(elsewhere, path).unwrap();
+    }
+    // It is tried again, without being asked to.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while world.far.lock().unwrap().bodies.len() < hosts.len() {
+        assert!(Instant::now() < deadline, "what rests is forgotten");
+        std::thread::sleep(Duration::from_millis(5));
+        world.step();
+    }
+    world.check(&hosts);
+    assert_eq!(world.run.as_ref().unwrap().board.status().state, Doing::Idle);
+}
+
+#[test]
+fn a_segment_that_is_not_taken_lets_those_of_other_streams_pass() {
+    let mut world = World::new(How::Whole, false);
+    for host in ["a", "b"] {
+        world.write(host, "1", 1);
+        world.turn(host);
+        world.seal(host);
+    }
+    world.far.lock().unwrap().mishaps = vec![Mishap::Before];
+    world.step();
+    let far = world.far.lock().unwrap();
+    let order: Vec<&str> = far.segments.iter().map(|name| &name[..1]).collect();
+    assert_eq!(order, ["b", "a"]);
+}
+
+#[test]
 fn whoever_is_woken_to_delete_what_has_arrived_finds_it_free() {
     let mut world = World::new(How::Whole, false);
     // It pauses for long behind each segment.

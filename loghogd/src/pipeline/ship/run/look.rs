@@ -30,6 +30,7 @@ impl Run {
             self.is_connected = false;
             self.pauses.begin_anew();
             self.courses.values_mut().for_each(|course| course.stopped = None);
+            self.rouse_all();
         }
         if heard.all {
             self.look_at = Instant::now() + LOOK_EVERY;

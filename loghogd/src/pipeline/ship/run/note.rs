@@ -143,13 +143,13 @@ impl Run {
             Some(Stopped { stream: course.stream.shown(), what })
         };
         let stopped: Vec<Stopped> = self.courses.values().filter_map(stopped).collect();
-        let is_stopped = self.stopped;
+        let (is_stopped, is_resting) = (self.stopped, !self.resting.is_empty());
         self.board.note(|status| {
             (status.backlog_segments, status.backlog_bytes) = (segments, bytes);
             status.oldest = oldest;
             status.stopped = stopped;
             if !is_stopped {
-                status.state = Doing::Idle;
+                status.state = if is_resting { Doing::Retrying } else { Doing::Idle };
             }
         });
     }
@@ -194,12 +194,9 @@ impl Run {
         }
     }
 
-    /// A file cannot be read: its stream stands still, or all of it is tried again.
-    pub(super) fn cannot_read(
-        &mut self,
-        stream: &Stream,
-        error: &io::Error,
-    ) -> Result<(), Trouble> {
+    /// A file cannot be read. The stream stands still if somebody has to see to it, or
+    /// else rests for a while; the others go on.
+    pub(super) fn cannot_read(&mut self, stream: &Stream, error: &io::Error) {
         let name = self.courses.get(stream).and_then(|course| course.owed.front());
         let name = name.map_or_else(|| stream.live.to_string(), |owed| owed.segment.to_string());
         let path = self.ground.disk.path().join(&*stream.app).join(name);
@@ -210,10 +207,14 @@ impl Run {
             );
             self.note_error(&what, Doing::Shipping);
             self.stop_stream(stream, what);
-            return Ok(());
+            self.resting.remove(stream);
+            return;
         }
-        self.ready.put(stream);
-        Err(Trouble::later(format!("{what}; {}", disk::remedy(error))))
+        self.rest(stream);
+        self.stats.add(Counter::ShipRetries, 1);
+        let what = format!("{what}; {}", disk::remedy(error));
+        self.note_error(&what, Doing::Retrying);
+        self.say(&what, "it is tried again");
     }
 
     /// Keeps few files open.
