@@ -33,8 +33,9 @@ impl Run {
         }
         // Whatever is in the way, the target waits: it may not go past them yet.
         loop {
-            let disk = self.receipts.disk();
-            let kept = dead::keep(&**disk, &self.name, batch, &refused, Timestamp::now());
+            let kept = self.receipts.disk().and_then(|disk| {
+                dead::keep(&**disk, &self.name, batch, &refused, Timestamp::now())
+            });
             let Err(error) = kept else { break };
             let what = format!("cannot keep dead letters: {error}");
             self.note_error(&what, Doing::Retrying);
@@ -53,7 +54,7 @@ impl Run {
         self.stats.add(Counter::ShipDeadLetters, number);
         self.board.note(|status| status.dead += number);
         let first = refused.first().map_or("", |refused| &refused.reason);
-        let path = self.receipts.disk().path().join(&*self.name).join(dead::NAME);
+        let path = self.receipts.path().join(&*self.name).join(dead::NAME);
         let what = format!("{} will never take {number} records: {first}", self.name);
         self.say(&what, &format!("they are in {}", path.display()));
         Ok(())
