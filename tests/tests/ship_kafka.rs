@@ -151,6 +151,27 @@ fn a_followed_file_is_with_its_readers_at_once() {
     assert!(median < Duration::from_secs(1), "{median:?}");
 }
 
+#[test]
+fn a_progress_topic_that_forgets_is_warned_of_and_used_all_the_same() {
+    let broker = Kafka::start();
+    broker.create_topic("loghog-progress", 1, &[("cleanup.policy", "delete")]);
+    for topic in ["logs.followed", "logs.closed"] {
+        broker.create_topic(topic, 1, &[]);
+    }
+    let daemon = scenario(&broker).start();
+    let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
+    socket.write_all(&frame("followed", "", "load", "a message")).unwrap();
+    let said = daemon.wait_until_it_said("cleanup.policy=compact");
+    let expected = format!(
+        "Kafka at {}: the topic loghog-progress has cleanup.policy=delete, so that it forgets",
+        broker.address()
+    );
+    assert!(said.contains(&expected), "{said}");
+    wait_until(PATIENCE, "it has arrived", || {
+        (broker.read("logs.followed").len() == 1).then_some(())
+    });
+}
+
 /// Sends messages, a few at a time, until it is over or the daemon has gone. Returns the
 /// number of the next one.
 fn send(address: SocketAddr, first: u64, is_over: &AtomicBool) -> u64 {

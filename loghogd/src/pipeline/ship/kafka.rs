@@ -12,12 +12,14 @@
 //! | `client` | librdkafka's clients, and what they say |
 //! | `ready` | connecting; topics |
 //! | `progress` | marks in Kafka |
+//! | `packing` | how large batches are |
 //! | `topic`, `value` | what a record becomes |
 //! | `send` | one transaction |
 //! | `error` | what errors mean |
 
 mod client;
 mod error;
+mod packing;
 mod progress;
 mod ready;
 mod send;
@@ -29,9 +31,11 @@ use std::fmt;
 
 use rdkafka::producer::{BaseProducer, Producer as _};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tracing::warn;
 
-use self::client::{Heard, Packing};
+use self::client::Heard;
 use self::error::Place;
+use self::packing::{Packer, Packing};
 use self::progress::Owner;
 use self::send::{Failure, Sender};
 use super::limits::{
@@ -53,14 +57,14 @@ pub struct KafkaTarget {
     producer: Option<BaseProducer<Heard>>,
     /// Topics that were there when the producer was made, or since.
     topics: HashSet<Box<str>>,
-    packing: Packing,
-    /// Records among which there is one that Kafka refuses.
-    suspects: usize,
+    packer: Packer,
     /// Bytes that go in one transaction.
     bytes_max: usize,
     /// Kafka has refused us because somebody has taken over, or because a transaction took
     /// too long.
     is_fenced: bool,
+    /// The progress topic was looked at: what is to be said of it was said.
+    is_looked_at: bool,
 }
 
 impl KafkaTarget {
@@ -92,16 +96,16 @@ impl KafkaTarget {
             },
             producer: None,
             topics: HashSet::new(),
-            packing: Packing::Full,
-            suspects: 0,
+            packer: Packer::default(),
             bytes_max: KAFKA_BATCH_BYTES_MAX,
             is_fenced: false,
+            is_looked_at: false,
         })
     }
 
     /// A producer that is ready to send.
     fn produce(&self, id: Option<&str>) -> Result<BaseProducer<Heard>, Trouble> {
-        client::sending(&self.options, id, self.packing)
+        client::sending(&self.options, id, self.packer.packing())
             .create_with_context(Heard::default())
             .map_err(|error| ready::unusable(&self.place, &error))
     }
@@ -114,7 +118,7 @@ impl KafkaTarget {
             surroundings: &self.surroundings,
             owner_key: &self.owner_key,
             topics: &mut self.topics,
-            packing: self.packing,
+            packing: self.packer.packing(),
         }
     }
 
@@ -130,8 +134,13 @@ impl KafkaTarget {
         sent
     }
 
-    /// Takes up again where a batch has failed of which it is known that nothing is there.
+    /// Takes up again where a batch has failed of which it is known that nothing is there, or
+    /// where the next ones are packed in another way.
     fn begin_again(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        if !self.options.transactional {
+            self.producer = Some(self.produce(None)?);
+            return Ok(());
+        }
         let marks = self.marks()?.unwrap_or_default();
         let is_moved = batch.parts.iter().any(|part| {
             marks.get(&*part.stream).is_some_and(|mark| {
@@ -176,12 +185,7 @@ impl KafkaTarget {
         }
         self.is_fenced = failure.is_fenced;
         if failure.is_refusal {
-            // The first time batches may have been too large, not a record.
-            self.packing = match self.packing {
-                Packing::Full => Packing::Small,
-                Packing::Small | Packing::Single => Packing::Single,
-            };
-            self.suspects = batch.records();
+            self.packer.refused(batch.records());
         }
         if failure.took_too_long {
             self.bytes_max = (self.bytes_max / 4).max(KAFKA_BATCH_BYTES_MIN);
@@ -191,13 +195,9 @@ impl KafkaTarget {
     /// After a success: looks whether it may go faster again.
     fn go_on(&mut self, batch: &Batch) {
         self.bytes_max = (self.bytes_max * 2).min(KAFKA_BATCH_BYTES_MAX);
-        if self.packing == Packing::Single {
-            self.suspects = self.suspects.saturating_sub(batch.records());
-            if self.suspects == 0 {
-                self.packing = Packing::Small;
-                // Made anew by the next one that sends.
-                self.producer = None;
-            }
+        if self.packer.arrived(batch.records(), batch.bytes()) {
+            // Made anew by the next one that sends.
+            self.producer = None;
         }
     }
 }
@@ -209,6 +209,13 @@ impl Records for KafkaTarget {
         ready::connect(&self.options, &self.place, &self.surroundings)?;
         if !self.options.transactional {
             self.producer = Some(self.produce(None)?);
+        } else if !self.is_looked_at {
+            self.is_looked_at = true;
+            if let Some(what) =
+                ready::progress_is_lost(&self.options, &self.place, &self.surroundings)
+            {
+                warn!("{what}");
+            }
         }
         Ok(())
     }
@@ -239,15 +246,18 @@ impl Records for KafkaTarget {
     }
 
     fn limits(&self) -> Limits {
-        let records = match self.packing {
+        let records = match self.packer.packing() {
             Packing::Single => KAFKA_SINGLE_RECORDS_MAX,
-            Packing::Small | Packing::Full => KAFKA_BATCH_RECORDS_MAX,
+            Packing::Small(_) | Packing::Full => KAFKA_BATCH_RECORDS_MAX,
         };
         Limits { records, bytes: self.bytes_max }
     }
 
     fn deliver(&mut self, batch: &Batch, bury: Bury<'_>) -> Result<(), Trouble> {
         let mut refused = Vec::new();
+        if self.producer.is_none() {
+            self.begin_again(batch)?;
+        }
         loop {
             match self.send(batch, &refused, bury) {
                 Ok(()) => {
@@ -272,7 +282,7 @@ impl fmt::Debug for KafkaTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaTarget")
             .field("place", &self.place)
-            .field("packing", &self.packing)
+            .field("packer", &self.packer)
             .field("is_connected", &self.producer.is_some())
             .finish_non_exhaustive()
     }

@@ -14,8 +14,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
-use super::client::{Heard, Packing, transaction_time};
+use super::client::{Heard, transaction_time};
 use super::error::{Place, code_of, is_fenced, is_refusal};
+use super::packing::Packing;
 use super::progress::{Owner, PARTITION, mark_key};
 use super::value::Writer;
 use super::{ready, topic};
