@@ -12,6 +12,7 @@ mod course;
 mod crew;
 mod dead;
 pub mod influxdb;
+mod json;
 pub mod kafka;
 pub mod limits;
 mod mark;

@@ -13,7 +13,7 @@
 //! | `ready` | connecting; topics |
 //! | `progress` | marks in Kafka |
 //! | `packing` | how large batches are |
-//! | `topic`, `value` | what a record becomes |
+//! | `topic` | names of topics, and keys |
 //! | `send` | one transaction |
 //! | `error` | what errors mean |
 
@@ -24,7 +24,6 @@ mod progress;
 mod ready;
 mod send;
 mod topic;
-mod value;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -18,9 +18,9 @@ use super::client::{Heard, transaction_time};
 use super::error::{Place, code_of, is_fenced, is_refusal};
 use super::packing::Packing;
 use super::progress::{Owner, PARTITION, mark_key};
-use super::value::Writer;
 use super::{ready, topic};
 use crate::config::ship::kafka::{Kafka, Value};
+use crate::pipeline::ship::json::Writer;
 use crate::pipeline::ship::limits::{KAFKA_CONNECT_TIME_MAX, KAFKA_LOOK_TIME, KAFKA_SILENCE_MAX};
 use crate::pipeline::ship::{Batch, Bury, Part, Refused, Surroundings, Trouble};
 
