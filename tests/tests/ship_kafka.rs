@@ -2,8 +2,8 @@
 //! either side, a reader of what is committed finds each message once, in order; what is
 //! too large for Kafka is among the dead letters.
 //!
-//! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed; `make test-crash` asks for
-//! many.
+//! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed, `LOGHOG_SEED` repeats what
+//! is drawn; `make test-crash` asks for many.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use loghog_tests::frames::frame;
 use loghog_tests::random::Random;
 use loghog_tests::segments;
 use loghog_tests::services::kafka::{Kafka, PATIENCE, Read};
-use loghog_tests::{Scenario, wait_until};
+use loghog_tests::{Scenario, rounds, wait_until};
 use rdkafka::Message as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -32,23 +32,24 @@ const RECORD_BYTES_MAX: usize = 10_000;
 fn scenario(broker: &Kafka) -> Scenario {
     let address = broker.address();
     let mut scenario = Scenario::new().fast_disk().facilities(FACILITIES);
-    for (section, when) in [("ship:live", "live"), ("ship:closed", "sealed")] {
-        scenario = scenario
-            .option(section, "type", "kafka")
-            .option(section, "brokers", &address)
-            .option(section, "when", when)
-            .option(section, "kafka.message.max.bytes", &RECORD_BYTES_MAX.to_string());
+    for (target, when) in [("live", "live"), ("closed", "sealed")] {
+        scenario = scenario.target(
+            target,
+            &[
+                ("type", "kafka"),
+                ("brokers", &address),
+                ("when", when),
+                ("kafka.message.max.bytes", &RECORD_BYTES_MAX.to_string()),
+            ],
+        );
     }
     scenario.option("compressor", "level", "0")
 }
 
 #[test]
 fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
-    let rounds = match std::env::var("LOGHOG_CRASH_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
-        Err(_) => 5,
-    };
-    let mut random = Random::new(0x6b61_666b_6121);
+    let rounds = rounds(5);
+    let mut random = Random::from_environment();
     let mut broker = Kafka::start();
     for app in ["followed", "closed"] {
         broker.create_topic(&format!("logs.{app}"), 1, &[]);
@@ -115,6 +116,7 @@ fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
     assert_same(&closed, &lines(&broker.read("logs.closed")));
     assert_eq!(letters(&daemon.log_dir(), "closed"), too_large);
     assert!(followed.len() > 100 * rounds, "hardly anything was sent: {}", followed.len());
+    println!("{} messages to each target, {rounds} kills", followed.len());
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{:?}", stopped.status);
 }

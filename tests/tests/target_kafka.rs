@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
-use loghog_tests::batches;
+use loghog_tests::batches::{self, Source};
 use loghog_tests::certs::Authority;
 use loghog_tests::proxy::{Proxy, Trouble as OnTheWay};
 use loghog_tests::services::kafka::{Choices, Kafka, PASSWORD, Read};
-use loghog_tests::sources::Source;
 use loghogd::config::ship::{Kind, kafka};
 use loghogd::config::{Overrides, read_config};
 use loghogd::pipeline::ship::kafka::KafkaTarget;

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Parser;
-use loghog_tests::batches::deliver;
+use loghog_tests::batches::{Source, deliver};
 use loghog_tests::process;
 use loghog_tests::services::kafka::Choices;
-use loghog_tests::sources::Source;
 use loghogd::config::ship::Kind;
 use loghogd::config::{Overrides, read_config};
 use loghogd::pipeline::ship::kafka::KafkaTarget;
