@@ -462,6 +462,53 @@ fn a_certificate_of_another_authority_stops_and_the_right_one_is_taken() {
 }
 
 #[test]
+fn passwords_go_through_tls_and_wrong_ones_stop_with_what_to_do() {
+    let authority = Authority::new();
+    let broker = Choices::new().tls(&authority).start();
+    let mut source = Source::new("through-tls");
+    let sent = numbered(&mut source, 3);
+    for (mechanism, instance) in
+        [("PLAIN", "0000000000001012"), ("SCRAM-SHA-256", "0000000000001013")]
+    {
+        let text = |password: &str| {
+            format!(
+                "brokers = {}\ntls = yes\ncacert = {}\nsasl_mechanism = {mechanism}\n\
+                 sasl_user = loghog\nsasl_password = {password}",
+                broker.sasl_ssl(),
+                authority.certificate().display()
+            )
+        };
+        let trouble = Site::new(instance, &text("wrong-secret")).trouble(&source);
+        assert_stop(
+            &trouble,
+            &[
+                &format!("Kafka at {} does not take the user \"loghog\"", broker.sasl_ssl()),
+                "; check sasl_mechanism, sasl_user and sasl_password in [ship:k]",
+            ],
+        );
+        assert!(!trouble.to_string().contains("wrong-secret"), "{trouble}");
+        let mut right = Site::new(instance, &text(PASSWORD));
+        right.begin(&source).unwrap();
+        assert_eq!(right.deliver(&source.all()), Ok(vec![]));
+    }
+    assert_eq!(bodies(&broker.read("logs.through-tls")), [&sent[..], &sent[..]].concat());
+}
+
+#[test]
+fn of_several_brokers_the_first_may_be_down() {
+    let broker = shared();
+    broker.create_topic("logs.second", 1, &[]);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut source = Source::new("second");
+    let sent = numbered(&mut source, 10);
+    let text = format!("brokers = {nobody}, {}", broker.address());
+    let mut site = Site::new("0000000000001014", &text);
+    assert_eq!(site.begin(&source), Ok(None));
+    assert_eq!(site.deliver(&source.all()), Ok(vec![]));
+    assert_eq!(bodies(&broker.read("logs.second")), sent);
+}
+
+#[test]
 fn a_frozen_broker_does_not_hold_up_the_end() {
     let broker = Kafka::start();
     let mut source = Source::new("frozen");
