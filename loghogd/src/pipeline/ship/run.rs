@@ -34,7 +34,7 @@ use self::wait::{Ended, Rest, chance};
 use super::batch::Batch;
 use super::course::{Course, Filled, Ground};
 use super::crew::Shared;
-use super::limits::PARTS_MAX;
+use super::limits::{OPEN_FILES_MAX, PARTS_MAX};
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener};
 use super::pace::{Pauses, Throttle};
@@ -306,6 +306,14 @@ impl Run {
         self.close_surplus();
         let pause = self.throttle.pay(batch.bytes() as u64, Instant::now());
         self.wait(pause).map_err(|Ended| Trouble::Ended)
+    }
+
+    /// Keeps few files open.
+    fn close_surplus(&mut self) {
+        let open = self.courses.values().filter(|course| course.is_open()).count();
+        let surplus = open.saturating_sub(OPEN_FILES_MAX);
+        let closing = self.courses.values_mut().filter(|course| course.is_open());
+        closing.take(surplus).for_each(Course::rewind);
     }
 
     /// The next sealed segment of the first stream that has one.

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::super::batch::Batch;
 use super::super::course::Course;
 use super::super::dead;
-use super::super::limits::{OPEN_FILES_MAX, PROGRESS_EVERY, TROUBLE_WINDOW};
+use super::super::limits::{PROGRESS_EVERY, TROUBLE_WINDOW};
 use super::super::mark::Stream;
 use super::super::status::{Doing, Error, Stopped};
 use super::super::target::{Refused, Trouble};
@@ -216,14 +216,6 @@ impl Run {
         let what = format!("{what}; {}", disk::remedy(error));
         self.note_error(&what, Doing::Retrying);
         self.say(&what, "it is tried again");
-    }
-
-    /// Keeps few files open.
-    pub(super) fn close_surplus(&mut self) {
-        let open = self.courses.values().filter(|course| course.is_open()).count();
-        let surplus = open.saturating_sub(OPEN_FILES_MAX);
-        let closing = self.courses.values_mut().filter(|course| course.is_open());
-        closing.take(surplus).for_each(Course::rewind);
     }
 }
 
