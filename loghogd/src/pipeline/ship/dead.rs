@@ -1,11 +1,13 @@
 //! Keeps what a target will never take.
 //! A record and a reason -> a line of JSON beside the states, safe before anything goes on.
-//! Invariant: what is not shipped is here, and counted.
+//! Invariant: what a target has passed over is here, and counted.
 //! Leaves out: sending it again; people look at it.
 //!
 //! `LOGDIR/.loghogd/ship/TARGET/dead-letter.log`, one object a line:
 //! `{"at":"2026-11-20T12:00:00Z","app":"my-app","file":"web.log.2026-…","reason":"…","line":"…"}`.
-//! The line is cut where it is longer than [`DEAD_LINE_BYTES_MAX`].
+//! The line is cut where it is longer than [`DEAD_LINE_BYTES_MAX`]. A letter is written
+//! before the target hears that it has come past the message; so after a kill in between
+//! it is written once more, but never missing.
 
 use std::io::{self, Write};
 

@@ -25,13 +25,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::limits::STATE_BYTES_MAX;
 use super::mark::{Mark, Stream};
 use crate::config::facility::Facility;
-use crate::disk::Disk;
+use crate::disk::{Disk, LogDir};
 use crate::pipeline::rotate::name::{Began, Name};
 
 /// The first line of a state.
@@ -62,8 +64,15 @@ pub struct State {
 /// All states. A clone is the same.
 #[derive(Clone, Debug)]
 pub struct Receipts {
-    disk: Arc<dyn Disk>,
+    folder: Arc<Folder>,
     states: Arc<Mutex<HashMap<Key, Kept>>>,
+}
+
+/// The state folder, which is made when something is to be kept.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    disk: OnceLock<Arc<dyn Disk>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +88,19 @@ struct Kept {
 }
 
 impl Receipts {
+    /// Reads what is there in the state folder at `path`. Where nothing was ever shipped
+    /// there is none, and none is made before something is.
+    ///
+    /// # Errors
+    /// As [`open`](Receipts::open).
+    pub fn open_at(path: PathBuf) -> io::Result<Receipts> {
+        if path.try_exists()? {
+            return Receipts::open(Arc::new(LogDir::open(&path)?));
+        }
+        let folder = Arc::new(Folder { path, disk: OnceLock::new() });
+        Ok(Receipts { folder, states: Arc::default() })
+    }
+
     /// Reads what is there in the state folder `disk`.
     ///
     /// # Errors
@@ -101,7 +123,9 @@ impl Receipts {
                 }
             }
         }
-        Ok(Receipts { disk, states: Arc::new(Mutex::new(states)) })
+        let path = disk.path().to_owned();
+        let folder = Arc::new(Folder { path, disk: OnceLock::from(disk) });
+        Ok(Receipts { folder, states: Arc::new(Mutex::new(states)) })
     }
 
     /// Nothing is remembered, for tests that ship nothing.
@@ -117,16 +141,17 @@ impl Receipts {
     /// What the system says.
     pub fn instance(&self, choose: impl FnOnce() -> u64) -> io::Result<String> {
         const NAME: &str = "id.1";
-        if self.disk.facts(INSTANCE, NAME)?.is_some() {
-            let text = read(&*self.disk, INSTANCE, NAME)?;
+        let disk = &**self.disk()?;
+        if disk.facts(INSTANCE, NAME)?.is_some() {
+            let text = read(disk, INSTANCE, NAME)?;
             let id = text.trim();
             return match id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 true => Ok(id.to_owned()),
-                false => Err(damaged(&*self.disk, INSTANCE, NAME, "it is not 16 hex digits")),
+                false => Err(damaged(disk, INSTANCE, NAME, "it is not 16 hex digits")),
             };
         }
         let id = format!("{:016x}", choose());
-        publish(&*self.disk, INSTANCE, NAME, &id)?;
+        publish(disk, INSTANCE, NAME, &id)?;
         Ok(id)
     }
 
@@ -151,12 +176,12 @@ impl Receipts {
         let key = Key { target: target.into(), stream: stream.clone() };
         let before = self.states().get(&key).map_or(0, |kept| kept.revision);
         let revision = before + 1;
-        let folder = format!("{target}:{}", stream.app);
-        publish(&*self.disk, &folder, &format!("{}.{revision}", stream.live), &state.text())?;
+        let (disk, folder) = (&**self.disk()?, format!("{target}:{}", stream.app));
+        publish(disk, &folder, &format!("{}.{revision}", stream.live), &state.text())?;
         self.states().insert(key, Kept { state, revision });
         if before > 0 {
             // What stays is older, and never read again.
-            let _ = self.disk.remove(&folder, &format!("{}.{before}", stream.live));
+            let _ = disk.remove(&folder, &format!("{}.{before}", stream.live));
         }
         Ok(())
     }
@@ -175,9 +200,27 @@ impl Receipts {
         !facility.ship.iter().all(|target| has(target))
     }
 
-    /// Where it is kept.
-    pub fn disk(&self) -> &Arc<dyn Disk> {
-        &self.disk
+    /// Where it is kept; made if it is not there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn disk(&self) -> io::Result<&Arc<dyn Disk>> {
+        let Folder { path, disk } = &*self.folder;
+        if let Some(disk) = disk.get() {
+            return Ok(disk);
+        }
+        std::fs::create_dir_all(path)?;
+        // What is kept in it is to be found there after a power failure.
+        for above in path.ancestors().skip(1).take(2) {
+            File::open(above)?.sync_all()?;
+        }
+        let opened: Arc<dyn Disk> = Arc::new(LogDir::open(path)?);
+        Ok(disk.get_or_init(|| opened))
+    }
+
+    /// Its path, whether it is there or not.
+    pub fn path(&self) -> &Path {
+        &self.folder.path
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
@@ -290,7 +333,6 @@ fn publish(disk: &dyn Disk, folder: &str, name: &str, text: &str) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::LogDir;
     use tempfile::TempDir;
 
     fn opened(folder: &TempDir) -> Receipts {
@@ -331,6 +373,21 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(names, ["web.log.12"]);
+    }
+
+    #[test]
+    fn no_folder_is_made_before_something_is_to_be_kept() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(".loghogd/ship");
+        let receipts = Receipts::open_at(path.clone()).unwrap();
+        let stream = Stream { app: "my-app".into(), live: "web.log".into() };
+        assert_eq!(receipts.state("kafka", &stream), State::default());
+        assert!(!folder.path().join(".loghogd").exists());
+        receipts.clone().put("kafka", &stream, state()).unwrap();
+        let id = receipts.instance(|| 7).unwrap();
+        let receipts = Receipts::open_at(path).unwrap();
+        assert_eq!(receipts.state("kafka", &stream), state());
+        assert_eq!(receipts.instance(|| 8).unwrap(), id);
     }
 
     #[test]
