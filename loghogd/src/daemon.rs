@@ -435,7 +435,7 @@ impl Running<'_> {
 }
 
 /// Does a new configuration differ in anything but what a reload takes over?
-fn needs_restart(new: &Config, running: &Config) -> bool {
+pub(crate) fn needs_restart(new: &Config, running: &Config) -> bool {
     let mut reloaded = running.clone();
     reloaded.log.level = new.log.level;
     reloaded.ship.clone_from(&new.ship);
