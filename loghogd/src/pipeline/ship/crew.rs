@@ -32,6 +32,7 @@ use crate::disk::Disk;
 use crate::limits::PANIC_PAUSE;
 use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::Bell;
+use crate::pipeline::tally::kept::Tallies;
 use crate::stats::Stats;
 
 /// What those who ship need of the daemon.
@@ -45,6 +46,8 @@ pub struct Shared {
     pub table: Arc<ArcSwap<Table>>,
     /// Keeps others from deleting what is being read.
     pub claims: Claims,
+    /// What is in segments that were sealed.
+    pub tallies: Tallies,
     /// Rung when something may be deleted; it passes on what there is to do.
     pub bell: Arc<Bell>,
     /// What is counted.
@@ -94,6 +97,7 @@ impl Shippers {
             let Some(worker) = self.at_work.remove(&name) else { continue };
             wait_for(&worker, until);
         }
+        self.shared.tallies.keep_for(targets);
         self.notices().reloaded();
         for target in targets {
             if !self.at_work.contains_key(&target.name)
@@ -153,7 +157,8 @@ impl Shippers {
     }
 
     fn begin(&mut self, target: &Target) -> io::Result<()> {
-        let Shared { disk, receipts, table, claims, bell, stats, zone, runtime } = &self.shared;
+        let Shared { disk, receipts, table, claims, tallies, bell, stats, zone, runtime } =
+            &self.shared;
         let instance = receipts.instance(choose)?;
         let surroundings = Surroundings::new(runtime.clone(), &instance, zone.clone());
         let kind = target.kind.name();
@@ -167,6 +172,7 @@ impl Shippers {
                 disk: Arc::clone(disk),
                 claims: claims.clone(),
                 notices: bell.notices.clone(),
+                tallies: tallies.clone(),
                 zone: zone.clone(),
                 follows: target.when == When::Live,
             },

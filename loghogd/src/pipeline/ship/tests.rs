@@ -28,6 +28,7 @@ use crate::disk::{Disk, LogDir};
 use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::name::{Name, Segment as Closed};
+use crate::pipeline::tally::kept::Tallies;
 use crate::stats::{Counter, Stats};
 
 const FACILITIES: &str = "[app]\nrotate = daily\nbackup_count = 2\nship = far\nfile_per_host = yes\n\
@@ -215,6 +216,7 @@ impl World {
                 disk,
                 claims: Claims::new(),
                 notices: self.bell.notices.clone(),
+                tallies: Tallies::none(),
                 zone: TimeZone::UTC,
                 follows: self.follows,
             },
