@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(ready.take(), Some(stream("1")));
         ready.put(&stream("1"));
         let rest: Vec<_> = std::iter::from_fn(|| ready.take()).map(|stream| stream.live).collect();
-        assert_eq!(rest, ["2", "3", "1"].map(Box::from));
+        assert_eq!(rest, ["3", "1", "2"].map(Box::from));
         assert!(ready.is_empty());
     }
 }

@@ -26,21 +26,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::limits::STATE_BYTES_MAX;
 use super::mark::{Mark, Stream};
 use crate::config::facility::Facility;
-use crate::disk::{Disk, LogDir};
+use crate::disk::{Disk, LogDir, UNFINISHED, publish};
 use crate::pipeline::rotate::name::{Began, Name};
 
 /// The first line of a state.
 const HEAD_LINE: &str = "loghog-ship 1";
-
-/// The end of the name of a state that is being written.
-const UNFINISHED: &str = ".part";
 
 /// Where the name of the log folder is kept.
 const INSTANCE: &str = "instance";
@@ -151,7 +148,7 @@ impl Receipts {
             };
         }
         let id = format!("{:016x}", choose());
-        publish(disk, INSTANCE, NAME, &id)?;
+        publish(disk, INSTANCE, NAME, id.as_bytes())?;
         Ok(id)
     }
 
@@ -177,7 +174,8 @@ impl Receipts {
         let before = self.states().get(&key).map_or(0, |kept| kept.revision);
         let revision = before + 1;
         let (disk, folder) = (&**self.disk()?, format!("{target}:{}", stream.app));
-        publish(disk, &folder, &format!("{}.{revision}", stream.live), &state.text())?;
+        let name = format!("{}.{revision}", stream.live);
+        publish(disk, &folder, &name, state.text().as_bytes())?;
         self.states().insert(key, Kept { state, revision });
         if before > 0 {
             // What stays is older, and never read again.
@@ -188,16 +186,18 @@ impl Receipts {
 
     /// Is there a target that has not got this segment yet?
     pub fn owes(&self, facility: &Facility, live: &str, began: Began) -> bool {
-        if facility.ship.is_empty() || !facility.keep_until_shipped {
-            return false;
-        }
+        facility.keep_until_shipped && !self.is_everywhere(facility, live, began)
+    }
+
+    /// Has every target of its facility got this segment?
+    pub fn is_everywhere(&self, facility: &Facility, live: &str, began: Began) -> bool {
         let states = self.states();
         let stream = Stream { app: facility.app.clone(), live: live.into() };
         let has = |target: &str| {
             let key = Key { target: target.into(), stream: stream.clone() };
             states.get(&key).is_some_and(|kept| kept.state.done.contains_key(&began))
         };
-        !facility.ship.iter().all(|target| has(target))
+        facility.ship.iter().all(|target| has(target))
     }
 
     /// Where it is kept; made if it is not there.
@@ -316,18 +316,6 @@ fn damaged(disk: &dyn Disk, folder: &str, name: &str, why: &str) -> io::Error {
         path.display()
     );
     io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-/// Temporary name, sync, rename, sync of the folder.
-fn publish(disk: &dyn Disk, folder: &str, name: &str, text: &str) -> io::Result<()> {
-    let part = format!("{name}{UNFINISHED}");
-    // The folder may not be there yet: opening a file to write makes it.
-    disk.remove(folder, &part)?;
-    let mut file = disk.open_live(folder, &part)?.file;
-    file.write_all(text.as_bytes())?;
-    file.sync()?;
-    disk.rename(folder, &part, name)?;
-    disk.sync_folder(folder)
 }
 
 #[cfg(test)]

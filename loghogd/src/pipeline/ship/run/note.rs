@@ -4,6 +4,7 @@
 //! Leaves out: where receipts and dead letters are kept (`receipts`, `dead`).
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ use super::super::target::{Refused, Trouble};
 use super::Run;
 use super::wait::{Ended, chance};
 use crate::disk;
-use crate::pipeline::rotate::name::Began;
+use crate::pipeline::rotate::name::{Began, Segment};
 use crate::stats::Counter;
 
 impl Run {
@@ -83,7 +84,7 @@ impl Run {
     /// A segment is through: that is safe before anything else of the stream leaves.
     pub(super) fn finish(&mut self, stream: &Stream, began: Began) -> Result<(), Trouble> {
         let Some(course) = self.courses.get_mut(stream) else { return Ok(()) };
-        let state = course.finish(began);
+        let (state, facility) = (course.finish(began), Arc::clone(&course.facility));
         match self.receipts.put(&self.name, stream, state.clone()) {
             Ok(()) => course.took(state, Instant::now()),
             Err(error) => {
@@ -94,6 +95,10 @@ impl Run {
                 );
                 return Err(Trouble::later(what));
             }
+        }
+        if self.receipts.is_everywhere(&facility, &stream.live, began) {
+            let segment = Segment { live: stream.live.clone(), began, format: None };
+            self.ground.tallies.remove(&stream.app, &segment);
         }
         self.stats.add(Counter::ShippedSegments, 1);
         self.bell.ring_for(&stream.app);

@@ -18,10 +18,10 @@ use ring::digest::{Context, SHA256};
 use super::index::{self, Entry};
 use super::limits::READ_BYTES;
 use super::store::Store;
-use super::upload::hex;
 use crate::config::ship::s3::S3;
 use crate::disk::remedy;
 use crate::pipeline::ship::{Surroundings, Trouble};
+use crate::pipeline::tally::kept::hex;
 
 /// Which segments are wanted; what is none does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! The index: which segments of a facility there are, day by day.
-//! A segment that is there for good -> its entry in the object of each day that it covers.
+//! Segments that are there for good -> their entries in the object of each day that they cover.
 //! Invariant: an entry stands once in a day, however often it is put, and whoever else puts others.
 //! Leaves out: reading it for people (`archive`).
 //!
@@ -121,6 +121,15 @@ pub(super) fn days(begin: Timestamp, end: Timestamp) -> Vec<Date> {
     days
 }
 
+/// What is to be put.
+#[derive(Debug)]
+pub(super) struct Note<'a> {
+    pub(super) app: &'a str,
+    pub(super) module: &'a str,
+    pub(super) entry: Entry,
+    pub(super) days: Vec<Date>,
+}
+
 /// Objects as they were written last.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -128,31 +137,47 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Puts an entry into the object of each day; returns what went over the wire.
+    /// Puts entries into the objects of their days, each of which is written once. Says of
+    /// each entry what went over the wire for it, in bytes.
     pub(super) async fn put(
         &mut self,
         store: &Store,
         index: &str,
-        (app, module): (&str, &str),
-        entry: &Entry,
-        days: &[Date],
-    ) -> Result<u64, Trouble> {
-        let mut sent = 0;
-        for &day in days {
-            let key = day_key(index, app, module, day);
-            let empty = Day {
-                app: app.to_owned(),
-                module: module.to_owned(),
-                day: day.to_string(),
-                segments: Vec::new(),
-            };
-            sent += self.put_into(store, &key, empty, entry).await?;
+        notes: &[Note<'_>],
+    ) -> Vec<Result<u64, Trouble>> {
+        let mut days: BTreeMap<String, (Day, Vec<usize>)> = BTreeMap::new();
+        for (place, Note { app, module, days: covered, .. }) in notes.iter().enumerate() {
+            for &day in covered {
+                let empty = || Day {
+                    app: (*app).to_owned(),
+                    module: (*module).to_owned(),
+                    day: day.to_string(),
+                    segments: Vec::new(),
+                };
+                let of_day = days.entry(day_key(index, app, module, day));
+                of_day.or_insert_with(|| (empty(), Vec::new())).1.push(place);
+            }
+        }
+        let mut outcomes = vec![Ok(0); notes.len()];
+        for (key, (empty, places)) in days {
+            let entries: Vec<&Entry> =
+                places.iter().filter_map(|&place| Some(&notes.get(place)?.entry)).collect();
+            let mut put = self.put_into(store, &key, empty, &entries).await;
+            for place in places {
+                let Some(outcome) = outcomes.get_mut(place) else { continue };
+                match (outcome, &mut put) {
+                    // It is counted with the first.
+                    (Ok(sent), Ok(bytes)) => *sent += std::mem::take(bytes),
+                    (outcome @ Ok(_), Err(trouble)) => *outcome = Err(trouble.clone()),
+                    (Err(_), _) => {}
+                }
+            }
         }
         let remembered: usize = self.known.values().map(|(day, _)| day.segments.len()).sum();
         if remembered > INDEX_REMEMBERED_MAX {
             self.known.clear();
         }
-        Ok(sent)
+        outcomes
     }
 
     async fn put_into(
@@ -160,7 +185,7 @@ impl Index {
         store: &Store,
         key: &str,
         empty: Day,
-        entry: &Entry,
+        entries: &[&Entry],
     ) -> Result<u64, Trouble> {
         let path = path(key)?;
         for _ in 0..INDEX_ATTEMPTS {
@@ -172,7 +197,11 @@ impl Index {
                 },
             };
             let is_new = day.segments.is_empty() && tag.is_none();
-            if !day.put(entry) {
+            let mut changed = false;
+            for entry in entries {
+                changed |= day.put(entry);
+            }
+            if !changed {
                 self.known.insert(key.to_owned(), (day, tag));
                 return Ok(0);
             }
