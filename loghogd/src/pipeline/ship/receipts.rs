@@ -373,6 +373,8 @@ mod tests {
         assert!(!folder.path().join(".loghogd").exists());
         receipts.clone().put("kafka", &stream, state()).unwrap();
         let id = receipts.instance(|| 7).unwrap();
+        // Nobody else may have it meanwhile.
+        drop(receipts);
         let receipts = Receipts::open_at(path).unwrap();
         assert_eq!(receipts.state("kafka", &stream), state());
         assert_eq!(receipts.instance(|| 8).unwrap(), id);
