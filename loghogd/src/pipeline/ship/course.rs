@@ -51,6 +51,8 @@ pub(super) struct Course {
     pub(super) owed: VecDeque<Owed>,
     /// It stands still until somebody has done something.
     pub(super) stopped: Option<String>,
+    /// Its state could not be read: nothing may be noted before that is mended.
+    pub(super) is_unknown: bool,
     /// How far the live file was safe when it was looked at last, in bytes.
     pub(super) live_bytes: u64,
     is_new: bool,
@@ -124,7 +126,16 @@ pub(super) enum Filled {
 }
 
 impl Course {
-    pub(super) fn new(stream: Stream, facility: Arc<Facility>, state: State) -> Course {
+    /// A stream with what is known of it, or why nothing is.
+    pub(super) fn new(
+        stream: Stream,
+        facility: Arc<Facility>,
+        state: Result<State, String>,
+    ) -> Course {
+        let (state, stopped) = match state {
+            Ok(state) => (state, None),
+            Err(why) => (State::default(), Some(why)),
+        };
         Course {
             stream: Arc::new(stream),
             facility,
@@ -132,7 +143,8 @@ impl Course {
             published_at: Instant::now(),
             state,
             owed: VecDeque::new(),
-            stopped: None,
+            is_unknown: stopped.is_some(),
+            stopped,
             live_bytes: 0,
             is_new: true,
             live: None,
@@ -151,7 +163,9 @@ impl Course {
     pub(super) fn follow(&mut self, mark: Option<&Mark>) {
         // What it says of an earlier file is through already. One that is ahead was not
         // noted here: a file before it had been removed by somebody.
-        if let Some(mark) = mark.filter(|mark| mark.number >= self.state.mark.number) {
+        let is_known = !self.is_unknown;
+        let mark = mark.filter(|mark| is_known && mark.number >= self.state.mark.number);
+        if let Some(mark) = mark {
             self.state.mark = *mark;
         }
     }

@@ -29,8 +29,9 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// segment that somebody has put back, is found then.
 pub const LOOK_EVERY: Duration = Duration::from_secs(600);
 
-/// Largest state of one stream, in bytes: a receipt takes 32, so this is over 100,000
-/// segments. A larger one is refused as damaged.
+/// Largest state of one stream, in bytes: a receipt takes 52, so this is 80,000 segments
+/// that are there at once. More are not shipped: the stream stands still until some were
+/// deleted. A larger file is taken for damaged.
 pub const STATE_BYTES_MAX: u64 = 4 << 20;
 
 /// Largest file with dead letters, in bytes. Beyond it the target stands still until

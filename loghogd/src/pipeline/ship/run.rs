@@ -336,12 +336,17 @@ impl Run {
         match self.receipts.put(&self.name, stream, state.clone()) {
             Ok(()) => course.took(state, Instant::now()),
             Err(error) => {
-                let what = format!(
-                    "cannot keep the receipt for a segment of {}: {error}; {}",
-                    stream.shown(),
-                    disk::remedy(&error)
-                );
-                return Err(Trouble::later(what));
+                let what =
+                    format!("cannot keep the receipt for a segment of {}: {error}", stream.shown());
+                if error.kind() == io::ErrorKind::FileTooLarge {
+                    let remedy = "keep fewer segments (backup_count, max_age, max_total_size)";
+                    return Err(Trouble::Stop {
+                        scope: Scope::Stream(Arc::clone(&course.stream)),
+                        what,
+                        remedy: remedy.to_owned(),
+                    });
+                }
+                return Err(Trouble::later(format!("{what}; {}", disk::remedy(&error))));
             }
         }
         self.stats.add(Counter::ShippedSegments, 1);
@@ -371,6 +376,8 @@ impl Run {
             self.stopped = false;
             self.is_connected = false;
             self.pauses.begin_anew();
+            // Of those whose states could not be read, it is tried again to read them.
+            self.courses.retain(|_, course| !course.is_unknown);
             self.courses.values_mut().for_each(|course| course.stopped = None);
         }
         if heard.all {
@@ -458,6 +465,9 @@ impl Run {
             let (name, receipts) = (&self.name, &self.receipts);
             let course = self.courses.entry(stream.clone()).or_insert_with(|| {
                 let state = receipts.state(name, &stream);
+                if let Err(why) = &state {
+                    error!("{} is not shipped to {name}: {why}", stream.shown());
+                }
                 Course::new(stream.clone(), Arc::clone(facility), state)
             });
             if course.is_new() {

@@ -409,6 +409,46 @@ fn what_stands_still_does_not_hold_up_others_and_goes_on_after_a_reload() {
 }
 
 #[test]
+fn a_damaged_state_stops_its_stream_alone_and_what_it_was_about_is_kept_until_it_is_mended() {
+    let mut world = World::new(How::Marks, true);
+    for host in ["a", "b"] {
+        world.write(host, "1", 1);
+        world.turn(host);
+        world.seal(host);
+    }
+    world.step();
+    world.check(&["a", "b"]);
+    let state = world.folder.path().join(".loghogd/ship/far:app/a-root.log.1");
+    let good = fs::read(&state).unwrap();
+    fs::write(&state, "damaged").unwrap();
+    world.start();
+    for host in ["a", "b"] {
+        world.write(host, "2", 1);
+    }
+    world.step();
+    world.check(&["b"]);
+    assert_eq!(world.far.lock().unwrap().bodies[&world.stream("a")], ["1"], "it stands still");
+    let status = world.run.as_ref().unwrap().board.status();
+    assert_eq!((&*status.stopped[0].stream, status.stopped.len()), ("app/a-root", 1));
+    assert!(status.stopped[0].what.contains("far:app/a-root.log.1 cannot be read"));
+    assert_eq!(status.backlog_segments, 1, "it may owe all that is there");
+    world.trim("a");
+    world.trim("b");
+    assert_eq!(world.closed("a-root.log").len(), 1);
+    assert!(world.closed("b-root.log").is_empty());
+    world.bell.notices.reloaded();
+    world.step();
+    assert_eq!(world.run.as_ref().unwrap().board.status().stopped.len(), 1);
+    fs::write(&state, good).unwrap();
+    world.bell.notices.reloaded();
+    world.step();
+    world.check(&["a", "b"]);
+    assert!(world.run.as_ref().unwrap().board.status().stopped.is_empty());
+    world.trim("a");
+    assert!(world.closed("a-root.log").is_empty());
+}
+
+#[test]
 fn what_a_target_never_takes_is_kept_beside_and_the_rest_goes_on() {
     let mut world = World::new(How::Marks, true);
     world.far.lock().unwrap().refuse = Some("bad");
