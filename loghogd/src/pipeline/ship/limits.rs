@@ -8,6 +8,9 @@ pub const RETRY_MIN: Duration = Duration::from_millis(250);
 /// The longest of these pauses.
 pub const RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// The longest pause that a target may ask for (`Retry-After`); what is more is cut to it.
+pub const ASKED_PAUSE_MAX: Duration = Duration::from_secs(600);
+
 /// How long a trouble of which the own log has heard is not said again, as long as it
 /// stays the same.
 pub const TROUBLE_WINDOW: Duration = Duration::from_secs(600);

@@ -26,7 +26,7 @@ use super::batch::Batch;
 use super::course::{Course, Filled, Ground, Owed};
 use super::dead;
 use super::limits::{
-    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, RETRY_MAX, TROUBLE_WINDOW,
+    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, TROUBLE_WINDOW,
 };
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener, Replay};
@@ -668,16 +668,17 @@ impl Run {
 
     /// Waits, but not when it is time to end, or when somebody wants it to go on.
     fn wait(&mut self, pause: Duration) -> Result<(), Ended> {
-        let until = Instant::now() + pause.min(RETRY_MAX);
+        let begun = Instant::now();
         loop {
             if self.surroundings.has_ended() {
                 return Err(Ended);
             }
             let now = Instant::now();
-            if now >= until {
+            let left = pause.saturating_sub(now.saturating_duration_since(begun));
+            if left.is_zero() {
                 return Ok(());
             }
-            let heard = self.listener.wait(Some(until.min(now + END_LOOK)));
+            let heard = self.listener.wait(Some(now + left.min(END_LOOK)));
             let again = heard.again;
             self.take_note(heard);
             if again {

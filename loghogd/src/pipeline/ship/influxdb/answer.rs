@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::limits::{REASON_CHARS_MAX, RETRY_AFTER_MAX};
+use super::limits::REASON_CHARS_MAX;
 use crate::pipeline::ship::Trouble;
+use crate::pipeline::ship::limits::ASKED_PAUSE_MAX;
 
 /// What the server has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +135,7 @@ impl Answer {
     /// good enough.
     fn pause(&self) -> Option<Duration> {
         let seconds = self.retry_after.as_ref()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+        Some(Duration::from_secs(seconds).min(ASKED_PAUSE_MAX))
     }
 }
 

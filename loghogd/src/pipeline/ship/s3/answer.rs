@@ -7,8 +7,9 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use super::limits::{MESSAGE_CHARS_MAX, PAUSE_MAX};
+use super::limits::MESSAGE_CHARS_MAX;
 use crate::pipeline::ship::Trouble;
+use crate::pipeline::ship::limits::ASKED_PAUSE_MAX;
 
 /// An answer that is no success, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Answer {
             status,
             code: element(body, "Code").unwrap_or_default(),
             message: element(body, "Message").unwrap_or_default(),
-            pause: pause.map(|pause| pause.min(PAUSE_MAX)),
+            pause: pause.map(|pause| pause.min(ASKED_PAUSE_MAX)),
         }
     }
 

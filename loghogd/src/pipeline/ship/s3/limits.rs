@@ -64,6 +64,3 @@ pub const INDEX_ATTEMPTS: usize = 20;
 
 /// How much of a segment is read at once, in bytes. A longer message makes it more.
 pub const READ_BYTES: usize = 256 << 10;
-
-/// Largest pause that a server may ask for.
-pub const PAUSE_MAX: Duration = Duration::from_secs(600);
