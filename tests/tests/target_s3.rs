@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -613,6 +614,43 @@ fn a_file_of_credentials_is_read_when_it_connects() {
     let text =
         "[logs]\naws_access_key_id = LOGHOGTEST\naws_secret_access_key = loghog-test-secret\n";
     fs::write(&file, text).unwrap();
+    target.connect().unwrap();
+}
+
+#[test]
+fn credentials_that_have_expired_are_read_anew_until_they_are_renewed() {
+    let expired = Arc::new(AtomicBool::new(false));
+    let has_expired = Arc::clone(&expired);
+    let server = FakeHttp::start(move |_, _| match has_expired.load(Ordering::Relaxed) {
+        true => Answer::Status(400, "", "<Error><Code>ExpiredToken</Code></Error>".to_owned()),
+        false => Answer::Status(
+            200,
+            "",
+            "<ListBucketResult><Name>logs</Name></ListBucketResult>".to_owned(),
+        ),
+    });
+    let site = Site::new();
+    site.seal(NAME, &lines(3));
+    let file = site.folder.path().join("credentials");
+    let text =
+        "[default]\naws_access_key_id = A\naws_secret_access_key = s\naws_session_token = t\n";
+    fs::write(&file, text).unwrap();
+    let section = format!(
+        "type = s3\nbucket = logs\nendpoint = {}\ncredentials_file = {}\n",
+        server.url(),
+        file.display()
+    );
+    let mut target = site.target(&section);
+    target.connect().unwrap();
+    expired.store(true, Ordering::Relaxed);
+    let said = later(target.deliver(&site.whole(NAME)));
+    assert!(said.contains("from credentials_file any more (ExpiredToken"), "{said}");
+    // It is being written anew at this moment.
+    fs::write(&file, "").unwrap();
+    let said = later(target.connect().map(|()| Arrived::default()));
+    assert!(said.contains("has no section [default]"), "{said}");
+    fs::write(&file, text).unwrap();
+    expired.store(false, Ordering::Relaxed);
     target.connect().unwrap();
 }
 

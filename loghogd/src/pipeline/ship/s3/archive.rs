@@ -91,7 +91,7 @@ impl Archive {
     /// # Errors
     /// What can be told without it.
     pub fn new(name: &str, options: &S3, surroundings: Surroundings) -> Result<Archive, Trouble> {
-        let store = Store::new(name, options, surroundings)?;
+        let store = Store::new(name, options, surroundings, false)?;
         Ok(Archive { store, index: options.index.clone() })
     }
 
