@@ -129,20 +129,24 @@ async fn answer(mut stream: UnixStream, shippers: Arc<Mutex<Shippers>>) {
     let _ = tokio::time::timeout(QUESTION_TIME_MAX, writing.write_all(&text)).await;
 }
 
-fn answer_to(question: &Question, shippers: &Mutex<Shippers>) -> Answer {
-    let shippers = shippers.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn answer_to(question: &Question, shippers: &Mutex<Shippers>) -> Answer {
+    let locked = || shippers.lock().unwrap_or_else(PoisonError::into_inner);
     match question {
-        Question::Ship => Answer::Targets(shippers.statuses()),
+        Question::Ship => Answer::Targets(locked().statuses()),
         Question::Replay { target, from, to } => {
             let time = |text: &str| text.parse::<Timestamp>();
             let (from, to) = match (time(from), time(to)) {
                 (Ok(from), Ok(to)) => (from, to),
                 (Err(error), _) | (_, Err(error)) => return Answer::Error(error.to_string()),
             };
-            match shippers.replay(target, from, to, ANSWER_TIME_MAX) {
+            // A reload and a stop need the lock as well: it is not held while we wait.
+            let asked = locked().replay(target, from, to);
+            match asked.map(|asked| asked.wait(ANSWER_TIME_MAX)) {
                 Some(Ok(segments)) => Answer::Segments(segments),
                 Some(Err(error)) => Answer::Error(error.to_string()),
-                None => Answer::Error(format!("there is no target {target:.40}")),
+                None => Answer::Error(format!(
+                    "there is no target {target:.40} at work; see loghogd ship"
+                )),
             }
         }
     }

@@ -30,7 +30,7 @@ mod template;
 mod tests;
 
 pub use batch::{Batch, Part};
-pub use crew::{Shared, Shippers, try_out};
+pub use crew::{Asked, Shared, Shippers, try_out};
 pub use mark::{Mark, Stream};
 pub use notices::{Heard, Listener, Notices, Replay, Tail};
 pub use receipts::{Receipts, State};

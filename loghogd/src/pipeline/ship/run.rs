@@ -33,7 +33,7 @@ use super::notices::{Heard, Listener, Replay};
 use super::pace::{Pauses, Throttle};
 use super::ready::Ready;
 use super::receipts::Receipts;
-use super::status::{Board, Doing, Error, Stopped};
+use super::status::{Board, Doing, Stopped};
 use super::target::{Limits, Records, Scope, Segments, Surroundings, Trouble};
 use crate::config::checked::Format;
 use crate::config::facility::Table;
@@ -623,13 +623,9 @@ impl Run {
     }
 
     fn note_error(&self, what: &str, state: Doing) {
-        let error = Error { at: now_shown(), what: what.to_owned() };
         self.show();
-        self.board.note(|status| {
-            status.retries += u64::from(state == Doing::Retrying);
-            status.last_error = Some(error);
-            status.state = state;
-        });
+        self.board.note(|status| status.retries += u64::from(state == Doing::Retrying));
+        self.board.note_error(what, state);
     }
 
     /// Tells the own log, unless it has heard the same of late.
@@ -698,10 +694,6 @@ fn owed_now(disk: &dyn Disk, app: &str, mut segment: Segment) -> io::Result<Opti
         }
     }
     Ok(None)
-}
-
-fn now_shown() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// By chance, from 0 to 1.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::pace::Rate;
@@ -164,6 +165,16 @@ impl Board {
     /// Notes something.
     pub(super) fn note(&self, note: impl FnOnce(&mut Status)) {
         self.with(|inner| note(&mut inner.status));
+    }
+
+    /// Notes a trouble, which has come now.
+    pub(super) fn note_error(&self, what: &str, state: Doing) {
+        let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let error = Error { at, what: what.to_owned() };
+        self.note(|status| {
+            status.last_error = Some(error);
+            status.state = state;
+        });
     }
 
     /// So much has arrived.
