@@ -11,6 +11,7 @@ mod batch;
 mod course;
 mod crew;
 mod dead;
+mod destination;
 pub mod influxdb;
 pub mod kafka;
 pub mod limits;

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::course::Ground;
+use super::destination::Destination;
 use super::influxdb::InfluxDbTarget;
 use super::kafka::KafkaTarget;
 use super::limits::END_LOOK;
@@ -88,12 +89,7 @@ struct Worker {
 impl Shippers {
     /// Nothing is shipped yet.
     pub fn new(shared: Shared) -> Shippers {
-        Shippers {
-            shared,
-            at_work: BTreeMap::new(),
-            at_rest: BTreeMap::new(),
-            leaving: Vec::new(),
-        }
+        Shippers { shared, at_work: BTreeMap::new(), at_rest: BTreeMap::new(), leaving: Vec::new() }
     }
 
     /// Ships to these targets from now on, and to no others. What stands still is tried
@@ -122,7 +118,8 @@ impl Shippers {
             if !self.at_work.contains_key(&target.name)
                 && let Err(error) = self.begin(target)
             {
-                let what = format!("cannot begin: {error}; it is tried again after a reload (SIGHUP)");
+                let what =
+                    format!("cannot begin: {error}; it is tried again after a reload (SIGHUP)");
                 error!("shipping to {}: {what}", target.name);
                 let board = Board::new(&target.name, target.kind.name());
                 board.note_error(&what, Doing::Stopped);
@@ -196,6 +193,7 @@ impl Shippers {
             ready: Default::default(),
             pauses: Pauses::default(),
             is_connected: false,
+            destination: Some(Destination::of(&target.kind)),
             marks: HashMap::new(),
             in_trouble: false,
             look_at: Instant::now(),

@@ -91,6 +91,10 @@ const _: () = assert!(KAFKA_PROGRESS_TIME_MAX.as_secs() > KAFKA_TRANSACTION_TIME
 /// How long a topic may take to appear that a broker creates when it is asked for.
 pub const KAFKA_TOPIC_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long the name of a cluster is waited for; brokers that have answered know it. Without
+/// it a cluster is told by its brokers.
+pub const KAFKA_CLUSTER_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// How often a target that waits looks whether it is time to stop.
 pub const KAFKA_LOOK_TIME: Duration = Duration::from_millis(200);
 

@@ -9,6 +9,7 @@
 //!   TARGET:APP/LIVE.REVISION         the state of one stream at one target (`state`)
 //!   TARGET:APP/LIVE.REVISION.part    one that was not finished
 //!   TARGET/dead-letter.log           see `dead`
+//!   TARGET/destination.REVISION      see `destination`
 //! ```
 //! Only the newest revision counts. One that cannot be read is not guessed: of its stream
 //! nothing is known then, so all of it is owed and nothing of it is shipped, until somebody
@@ -332,7 +333,7 @@ fn read(disk: &dyn Disk, folder: &str, name: &str) -> io::Result<String> {
 }
 
 /// Temporary name, sync, rename, sync of the folder.
-fn publish(disk: &dyn Disk, folder: &str, name: &str, text: &str) -> io::Result<()> {
+pub(super) fn publish(disk: &dyn Disk, folder: &str, name: &str, text: &str) -> io::Result<()> {
     let part = format!("{name}{UNFINISHED}");
     // The folder may not be there yet: opening a file to write makes it.
     disk.remove(folder, &part)?;

@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 use super::batch::Batch;
 use super::course::{Course, Filled, Ground, Owed};
 use super::dead;
+use super::destination::{self, Destination, Gone};
 use super::limits::{
     END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, TROUBLE_WINDOW,
 };
@@ -69,6 +70,8 @@ pub(super) struct Run {
     pub(super) ready: Ready,
     pub(super) pauses: Pauses,
     pub(super) is_connected: bool,
+    /// Where it ships to, until that was compared with where it did before.
+    pub(super) destination: Option<Destination>,
     /// How far the target said that it is when it was connected to.
     pub(super) marks: HashMap<Stream, Mark>,
     /// The own log was told of trouble, and has not heard that it has passed.
@@ -137,12 +140,19 @@ impl Run {
 
     fn connect(&mut self) -> Result<(), Ended> {
         self.board.note(|status| status.state = Doing::Connecting);
+        let mut cluster = None;
         let connected = match &mut self.way {
             Way::Records(target) => target.connect().and_then(|()| target.marks()),
             Way::Segments(target) => target.connect().map(|()| None),
         };
+        if let (Ok(_), Way::Records(target), true) =
+            (&connected, &mut self.way, self.destination.is_some())
+        {
+            cluster = target.cluster();
+        }
         match connected {
             Ok(marks) => {
+                self.compare_destinations(cluster);
                 self.is_connected = true;
                 self.marks = marks.unwrap_or_default();
                 for (stream, course) in &mut self.courses {
@@ -153,6 +163,48 @@ impl Run {
             }
             Err(trouble) => self.meet(trouble),
         }
+    }
+
+    /// Receipts are about a place. When it is another one than before, people have to know:
+    /// what has gone there is not here.
+    fn compare_destinations(&mut self, cluster: Option<String>) {
+        let Some(now) = self.destination.take() else { return };
+        let now = now.with_cluster(cluster);
+        let disk = Arc::clone(self.receipts.disk());
+        let noted = destination::noted(&*disk, &self.name).and_then(|before| {
+            if before.as_ref() == Some(&now) {
+                return Ok(());
+            }
+            if let Some(before) = before.filter(|before| !before.is_same(&now)) {
+                let told = self.gone().told(&self.name, &before, &now, Timestamp::now());
+                if let Some(told) = told {
+                    warn!("shipping to {}: {told}", self.name);
+                    self.board.note_error(&told, Doing::Connecting);
+                }
+            }
+            destination::note(&*disk, &self.name, &now)
+        });
+        if let Err(error) = noted {
+            warn!(
+                "cannot note where files are shipped to by {}: {error}; {}",
+                self.name,
+                disk::remedy(&error)
+            );
+            self.destination = Some(now);
+        }
+    }
+
+    /// What has arrived somewhere and is still here.
+    fn gone(&self) -> Gone {
+        let mut gone = Gone::default();
+        for course in self.courses.values() {
+            let begins = course.state.done.keys();
+            begins
+                .filter_map(|began| began.to_timestamp(&self.ground.zone))
+                .for_each(|began| gone.add(began));
+            gone.parts += u64::from(course.state.mark.offset > 0);
+        }
+        gone
     }
 
     /// Trouble: waits, or stands still until somebody has done something.

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::course::Ground;
+use super::destination::Destination;
 use super::pace::{Pauses, Throttle};
 use super::run::{Run, Way};
 use super::status::{Board, Doing};
@@ -164,6 +165,7 @@ struct World {
     how: How,
     follows: bool,
     limits: Limits,
+    place: Destination,
     /// What was written, by stream.
     written: BTreeMap<Stream, Vec<String>>,
     at: Timestamp,
@@ -183,6 +185,7 @@ impl World {
             how,
             follows,
             limits: Limits { records: 3, bytes: 200 },
+            place: Destination::read("type test\nat here\n").unwrap(),
             written: BTreeMap::new(),
             at: "2026-11-20T12:00:00Z".parse().unwrap(),
             run: None,
@@ -230,6 +233,7 @@ impl World {
             ready: Default::default(),
             pauses: Pauses::none(),
             is_connected: false,
+            destination: Some(self.place.clone()),
             marks: HashMap::new(),
             in_trouble: false,
             look_at: Instant::now(),
@@ -487,6 +491,38 @@ fn what_is_asked_for_is_sent_again_and_a_live_file_goes_on_where_it_was() {
     world.step();
     let bodies = world.far.lock().unwrap().bodies[&world.stream("h")].clone();
     assert_eq!(bodies, ["1", "2", "3", "1", "4"]);
+}
+
+#[test]
+fn another_place_is_told_once_with_the_way_to_fill_it_and_nothing_goes_there_unasked() {
+    let mut world = World::new(How::Points, true);
+    for body in ["1", "2"] {
+        world.write("h", body, 1_000_000);
+        world.turn("h");
+    }
+    world.step();
+    let told = |world: &World| world.run.as_ref().unwrap().board.status().last_error;
+    assert_eq!(told(&world), None);
+    world.far.lock().unwrap().points.clear();
+    world.place = Destination::read("type test\nat there\n").unwrap();
+    world.start();
+    world.step();
+    let what = told(&world).unwrap().what;
+    assert!(what.contains("(at there, type test; before: at here, type test)"), "{what}");
+    let part = "2 segments that are still here went to the place before and are not sent again by \
+                themselves; if they are to be here too: loghogd ship replay far --from \
+                2026-11-20T12:00:01Z --to ";
+    assert!(what.contains(part), "{what}");
+    assert!(world.far.lock().unwrap().points.is_empty(), "nothing is sent again");
+    world.start();
+    world.step();
+    assert_eq!(told(&world), None, "it was said");
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let from = "2026-11-20T12:00:01Z".parse().unwrap();
+    assert!(world.bell.notices.replay("far", Replay { from, to: Timestamp::MAX, answer }));
+    world.step();
+    assert_eq!(answered.recv().unwrap().unwrap(), 2);
+    assert_eq!(world.far.lock().unwrap().points.len(), 2);
 }
 
 #[test]
