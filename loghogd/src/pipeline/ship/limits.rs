@@ -37,12 +37,17 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// deleted. A larger file is taken for damaged.
 pub const STATE_BYTES_MAX: u64 = 4 << 20;
 
-/// Largest file with dead letters, in bytes. Beyond it the target stands still until
-/// somebody has looked at it and moved it away.
-pub const DEAD_BYTES_MAX: u64 = 1 << 30;
+/// Length of a file with dead letters, in bytes, at which it turns.
+pub const DEAD_FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// How much of a message a dead letter keeps, in bytes.
-pub const DEAD_LINE_BYTES_MAX: usize = 1 << 20;
+/// Files of one target with dead letters that have turned. Beyond it the oldest is removed,
+/// and its letters are counted (`ship_dead_letters_dropped`): whoever logs what is refused
+/// neither fills the disk nor stops others.
+pub const DEAD_FILES_MAX: usize = 16;
+
+/// Length of a dead letter, in bytes. A longer message is cut.
+pub const DEAD_LINE_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!((DEAD_LINE_BYTES_MAX as u64) < DEAD_FILE_BYTES_MAX);
 
 /// How long a sleeping target waits between two looks at whether it is to end.
 pub const END_LOOK: Duration = Duration::from_millis(200);

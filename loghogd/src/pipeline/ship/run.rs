@@ -315,7 +315,12 @@ impl Run {
         // What is there already is not delivered again; so this has to be done first.
         loop {
             let disk = self.receipts.disk();
-            let kept = dead::keep(&**disk, &self.name, batch, refused, Timestamp::now());
+            let (at, mut dropped) = (Timestamp::now(), 0);
+            let kept = dead::keep(&**disk, &self.name, batch, refused, at, &mut dropped);
+            if dropped > 0 {
+                self.stats.add(Counter::ShipDeadLettersDropped, dropped);
+                self.board.note(|status| status.dead_dropped += dropped);
+            }
             let Err(error) = kept else { break };
             let what = format!("cannot keep dead letters: {error}");
             self.note_error(&what, Doing::Retrying);

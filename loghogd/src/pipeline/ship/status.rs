@@ -35,6 +35,9 @@ pub struct Status {
     pub segments: u64,
     /// Records that it will never take, in the file with dead letters.
     pub dead: u64,
+    /// Of these, and of those before the daemon started, what had to make room for others.
+    #[serde(default)]
+    pub dead_dropped: u64,
     /// Attempts that were repeated.
     pub retries: u64,
     /// Messages a second, of late.
@@ -140,6 +143,7 @@ impl Board {
             bytes: 0,
             segments: 0,
             dead: 0,
+            dead_dropped: 0,
             retries: 0,
             records_a_second: 0.0,
             bytes_a_second: 0.0,
