@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::batch::{Batch, Part};
-use super::limits::{HEAD_BYTES, LOOKS_MAX, READ_BYTES};
+use super::limits::{FIRST_READ_BYTES, HEAD_BYTES, LOOKS_MAX, READ_BYTES};
 use super::mark::{Mark, Stream};
 use super::notices::{Notices, Tail};
 use super::receipts::State;
@@ -87,6 +87,8 @@ struct Reading {
     file: Arc<str>,
     /// Nothing comes behind the buffer.
     ended: bool,
+    /// So much is read next.
+    read_bytes: usize,
     _claim: Option<Claim>,
 }
 
@@ -103,6 +105,8 @@ enum Source {
     Lines { file: Box<dyn DiskFile>, at: u64, end: u64 },
     /// A sealed segment.
     Sealed(Box<Lines>),
+    /// There is no more.
+    Ended,
 }
 
 /// What came of opening the next file.
@@ -180,6 +184,12 @@ impl Course {
         self.reading.is_some()
     }
 
+    /// Is a sealed segment open of which there is more? Its decoder takes memory.
+    pub(super) fn holds_decoder(&self) -> bool {
+        let source = self.reading.as_ref().map(|reading| &reading.source);
+        matches!(source, Some(Source::Sealed(_)))
+    }
+
     /// The next segment, where whole segments are shipped and it is sealed.
     pub(super) fn whole<'d>(&self, disk: &'d dyn Disk) -> Option<Whole<'d>> {
         let next = self.owed.front().filter(|next| next.segment.format.is_some())?;
@@ -243,6 +253,10 @@ impl Course {
             Which::Closed(began) if reading.ended && reading.buffer.is_empty() => Some(began),
             _ => None,
         };
+        if through.is_some() {
+            // Many segments may be through with one batch: a decoder takes megabytes.
+            (reading.source, reading.buffer) = (Source::Ended, Vec::new());
+        }
         self.reading = Some(reading);
         if part.messages.is_empty() {
             return Ok(through.map_or(Filled::Nothing, Filled::Through));
@@ -404,6 +418,11 @@ impl Course {
             self.state.mark.head = head;
         }
         let mark = self.state.mark;
+        if let (Source::Lines { .. }, 0) = (&source, mark.offset) {
+            // Its name has to be as safe as its lines are, or after a loss of power these
+            // stand under another one, and would be shipped once more.
+            ground.disk.sync_folder(&self.stream.app)?;
+        }
         let buffer = source.skip(head_bytes, mark.offset)?;
         Ok(Reading {
             which,
@@ -413,6 +432,7 @@ impl Course {
             times: Reader::new(ground.zone.clone(), mark.last_ns),
             file: name.into(),
             ended: false,
+            read_bytes: FIRST_READ_BYTES,
             _claim: claim,
         })
     }
@@ -451,7 +471,8 @@ impl Reading {
         }
         let before = self.buffer.len();
         // There may be many of them: no larger than it has to be.
-        let bytes = READ_BYTES.max(before).min(self.source.left());
+        let bytes = self.read_bytes.max(before).min(self.source.left());
+        self.read_bytes = READ_BYTES.min(self.read_bytes * 2);
         self.buffer.resize(before + bytes, 0);
         let read = self.source.read(self.buffer.get_mut(before..).unwrap_or_default());
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
@@ -481,6 +502,7 @@ impl Source {
                 usize::try_from(end.saturating_sub(*at)).unwrap_or(usize::MAX).max(1)
             }
             Source::Sealed(_) => usize::MAX,
+            Source::Ended => 0,
         }
     }
 
@@ -534,6 +556,7 @@ impl Read for Source {
                 Ok(read)
             }
             Source::Sealed(plain) => plain.read(buffer),
+            Source::Ended => Ok(0),
         }
     }
 }
@@ -569,3 +592,6 @@ fn head_of(beginning: &[u8]) -> u64 {
     let first = digest.first_chunk().copied().unwrap_or_default();
     u64::from_be_bytes(first).max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,14 @@ pub const TROUBLE_WINDOW: Duration = Duration::from_secs(600);
 /// How much of a file is read at once, in bytes. A longer message makes it more.
 pub const READ_BYTES: usize = 256 << 10;
 
+/// How much is read of a file at first, in bytes; it doubles with each time. There may be
+/// many small files.
+pub const FIRST_READ_BYTES: usize = 16 << 10;
+
+/// Sealed segments of which a part is read at once: a decoder takes up to 10 MiB. When there
+/// are so many, the one that was read last is read to its end before others go on.
+pub const DECODERS_MAX: usize = 4;
+
 /// How much of a file's first line tells it from others, in bytes: its stamp, its host,
 /// and the beginning of its body.
 pub const HEAD_BYTES: usize = 512;

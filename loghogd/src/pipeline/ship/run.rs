@@ -27,7 +27,7 @@ use super::course::{Course, Filled, Ground, Owed};
 use super::dead;
 use super::destination::{self, Destination, Gone};
 use super::limits::{
-    END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, TROUBLE_WINDOW,
+    DECODERS_MAX, END_LOOK, LOOK_EVERY, OPEN_FILES_MAX, PARTS_MAX, PROGRESS_EVERY, TROUBLE_WINDOW,
 };
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener, Replay};
@@ -286,7 +286,14 @@ impl Run {
             }
         }
         // Whatever comes: they have more to send, or the same again.
-        again.iter().for_each(|stream| self.ready.put(stream));
+        let decoders = self.courses.values().filter(|course| course.holds_decoder()).count();
+        for stream in again {
+            let holds = self.courses.get(&stream).is_some_and(Course::holds_decoder);
+            match holds && decoders >= DECODERS_MAX {
+                true => self.ready.put_back(stream),
+                false => self.ready.put(&stream),
+            }
+        }
         unread?;
         if !looks.is_empty() {
             self.look(&looks, false);

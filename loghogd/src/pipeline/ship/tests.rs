@@ -49,6 +49,8 @@ struct Far {
     refuse: Option<&'static str>,
     stop: Option<Scope>,
     deliveries: u64,
+    /// Whose messages came, one after another.
+    order: Vec<Stream>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,7 @@ impl Records for Wire {
                     continue;
                 }
                 let body = record.body.into_owned();
+                far.order.push(stream.clone());
                 far.points.insert((stream.clone(), record.times.unique_ns), body.clone());
                 far.bodies.entry(stream.clone()).or_default().push(body);
             }
@@ -389,6 +392,29 @@ fn sealed_segments_are_shipped_and_plain_ones_are_not_yet() {
         world.start();
         world.step();
         assert_eq!(world.far.lock().unwrap().deliveries, 1, "nothing goes twice");
+    }
+}
+
+#[test]
+fn few_sealed_segments_are_open_at_once_however_many_there_are() {
+    let mut world = World::new(How::Marks, false);
+    let hosts: Vec<String> = (0..12).map(|host| format!("h{host}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    for host in &hosts {
+        for body in 0..10 {
+            world.write(host, &format!("{body}"), 1);
+        }
+        world.turn(host);
+        world.seal(host);
+    }
+    world.step();
+    world.check(&hosts);
+    let far = world.far.lock().unwrap();
+    let mut arrived: BTreeMap<&Stream, u64> = BTreeMap::new();
+    for stream in &far.order {
+        *arrived.entry(stream).or_default() += 1;
+        let begun = arrived.values().filter(|&&number| number < 10).count();
+        assert!(begun <= limits::DECODERS_MAX + 1, "{begun} are open");
     }
 }
 
