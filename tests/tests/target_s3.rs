@@ -25,7 +25,7 @@ use loghogd::disk::LogDir;
 use loghogd::pipeline::rotate::name::Name;
 use loghogd::pipeline::ship::s3::archive::{Archive, Fetched, Wanted, places};
 use loghogd::pipeline::ship::s3::{Day, S3Target};
-use loghogd::pipeline::ship::{Arrived, Segments, Stream, Surroundings, Trouble, Whole};
+use loghogd::pipeline::ship::{Arrived, Scope, Segments, Stream, Surroundings, Trouble, Whole};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -296,6 +296,29 @@ fn several_daemons_write_the_index_of_one_day_and_no_entry_is_lost() {
     let [day] = &index(&objects)[..] else { panic!("{objects:?}") };
     assert_eq!(day.segments.len(), 24);
     assert_eq!(objects.len(), 25);
+}
+
+#[test]
+fn an_index_that_cannot_be_read_stops_its_stream_alone() {
+    let s3 = S3::start(Kind::S3sFs);
+    s3.make_bucket("logs");
+    let site = Site::new();
+    site.seal(NAME, &lines(3));
+    let key = "index/my-app/web/2026-11-20.json";
+    s3.put("logs", key, "somebody else's");
+    let mut target = site.target(&s3.section("logs"));
+    match target.deliver(&site.whole(NAME)) {
+        Err(Trouble::Stop { scope: Scope::Stream(stream), what, remedy }) => {
+            assert_eq!(&*stream.live, "web.log");
+            let begin = format!("the index {key} cannot be read: it is none that loghogd");
+            assert!(what.starts_with(&begin), "{what}");
+            assert_eq!(remedy, "move it away");
+        }
+        other => panic!("{other:?}"),
+    }
+    s3.delete("logs", key);
+    target.deliver(&site.whole(NAME)).unwrap();
+    assert_eq!(index(&s3.objects("logs")).len(), 1);
 }
 
 #[test]

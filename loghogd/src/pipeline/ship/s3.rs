@@ -173,8 +173,7 @@ impl S3Target {
         let span = summary
             .span(whole.segment.began.to_timestamp(&self.surroundings.zone).unwrap_or_default());
         let days = index::days(span.0, span.1);
-        let facility = (&*whole.facility.app, &*whole.facility.module);
-        let noted = self.index.put(store, &self.options.index, facility, &entry, &days);
+        let noted = self.index.put(store, &self.options.index, whole, &entry, &days);
         let noted = store.wait(noted)?;
         Ok(Arrived { records: Some(summary.lines), bytes: sent + noted })
     }

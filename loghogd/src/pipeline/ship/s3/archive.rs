@@ -21,7 +21,7 @@ use super::store::Store;
 use super::upload::hex;
 use crate::config::ship::s3::S3;
 use crate::disk::remedy;
-use crate::pipeline::ship::{Surroundings, Trouble};
+use crate::pipeline::ship::{Scope, Surroundings, Trouble};
 
 /// Which segments are wanted; what is none does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,7 +103,8 @@ impl Archive {
         let mut found = BTreeMap::new();
         let days = self.store.wait(self.days(wanted))?;
         for key in days {
-            let Some((day, _)) = self.store.wait(index::read(&self.store, &key))? else { continue };
+            let read = self.store.wait(index::read(&self.store, &key, &Scope::Target))?;
+            let Some((day, ..)) = read else { continue };
             for entry in day.segments.into_iter().filter(|entry| wanted.takes(entry)) {
                 let (app, module) = (day.app.clone(), day.module.clone());
                 let order = (

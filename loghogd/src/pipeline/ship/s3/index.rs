@@ -17,6 +17,7 @@
 //! and with several daemons. A segment is told by its log folder and its name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -27,9 +28,10 @@ use object_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::limits::{DAYS_MAX, INDEX_ATTEMPTS, INDEX_BYTES_MAX, INDEX_REMEMBERED_MAX};
+use super::limits::{DAYS_MAX, INDEX_ATTEMPTS, INDEX_BYTES_MAX, INDEX_REMEMBERED_BYTES_MAX};
 use super::store::Store;
-use crate::pipeline::ship::Trouble;
+use crate::config::facility::Facility;
+use crate::pipeline::ship::{Scope, Trouble, Whole};
 
 /// The segments of a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,35 +126,54 @@ pub(super) fn days(begin: Timestamp, end: Timestamp) -> Vec<Date> {
 /// Objects as they were written last.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    known: BTreeMap<String, (Day, Option<String>)>,
+    known: BTreeMap<String, Known>,
+}
+
+/// An object as it was written last.
+#[derive(Debug)]
+struct Known {
+    day: Day,
+    /// By which the server knows it.
+    tag: Option<String>,
+    bytes: usize,
 }
 
 impl Index {
-    /// Puts an entry into the object of each day; returns what went over the wire.
+    /// Puts an entry of a stream into the object of each day; returns what went over the
+    /// wire.
     pub(super) async fn put(
         &mut self,
         store: &Store,
         index: &str,
-        (app, module): (&str, &str),
+        whole: &Whole<'_>,
         entry: &Entry,
         days: &[Date],
     ) -> Result<u64, Trouble> {
+        let Facility { app, module, .. } = &*whole.facility;
+        let scope = Scope::Stream(Arc::clone(&whole.stream));
         let mut sent = 0;
         for &day in days {
             let key = day_key(index, app, module, day);
             let empty = Day {
-                app: app.to_owned(),
-                module: module.to_owned(),
+                app: app.to_string(),
+                module: module.to_string(),
                 day: day.to_string(),
                 segments: Vec::new(),
             };
-            sent += self.put_into(store, &key, empty, entry).await?;
+            sent += self.put_into(store, &key, empty, entry, &scope).await?;
         }
-        let remembered: usize = self.known.values().map(|(day, _)| day.segments.len()).sum();
-        if remembered > INDEX_REMEMBERED_MAX {
-            self.known.clear();
-        }
+        self.forget_surplus();
         Ok(sent)
+    }
+
+    /// Forgets the oldest days, as far as they take too much memory.
+    fn forget_surplus(&mut self) {
+        let mut bytes: usize = self.known.values().map(|known| known.bytes).sum();
+        while bytes > INDEX_REMEMBERED_BYTES_MAX {
+            let oldest = self.known.iter().min_by(|(_, a), (_, b)| a.day.day.cmp(&b.day.day));
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
+            bytes -= self.known.remove(&key).map_or(0, |known| known.bytes);
+        }
     }
 
     async fn put_into(
@@ -161,19 +182,20 @@ impl Index {
         key: &str,
         empty: Day,
         entry: &Entry,
+        scope: &Scope,
     ) -> Result<u64, Trouble> {
         let path = path(key)?;
         for _ in 0..INDEX_ATTEMPTS {
-            let (mut day, tag) = match self.known.remove(key) {
+            let Known { mut day, tag, bytes } = match self.known.remove(key) {
                 Some(known) => known,
-                None => match read(store, &path).await? {
-                    Some(found) => found,
-                    None => (empty.clone(), None),
+                None => match read(store, &path, scope).await? {
+                    Some((day, tag, bytes)) => Known { day, tag, bytes },
+                    None => Known { day: empty.clone(), tag: None, bytes: 0 },
                 },
             };
             let is_new = day.segments.is_empty() && tag.is_none();
             if !day.put(entry) {
-                self.known.insert(key.to_owned(), (day, tag));
+                self.known.insert(key.to_owned(), Known { day, tag, bytes });
                 return Ok(0);
             }
             let mode = match &tag {
@@ -182,16 +204,17 @@ impl Index {
                 tag => PutMode::Update(UpdateVersion { e_tag: tag.clone(), version: None }),
             };
             let text = day.write();
-            let bytes = text.len() as u64;
+            let bytes = text.len();
             let attributes = Attributes::from_iter([(Attribute::ContentType, "application/json")]);
             let options = PutOptions { mode, attributes, ..PutOptions::default() };
             store.forget();
             match store.s3.put_opts(&path, text.into(), options).await {
                 Ok(put) => {
                     if put.e_tag.is_some() {
-                        self.known.insert(key.to_owned(), (day, put.e_tag));
+                        let tag = put.e_tag;
+                        self.known.insert(key.to_owned(), Known { day, tag, bytes });
                     }
-                    return Ok(bytes);
+                    return Ok(bytes as u64);
                 }
                 // Somebody was quicker, or it was us and the answer was lost.
                 Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => {}
@@ -205,18 +228,21 @@ impl Index {
     }
 }
 
-/// Reads the object of a day, and by which tag the server knows it; none when it is not
-/// there.
+/// Reads the object of a day, by which tag the server knows it, and its length; none when it
+/// is not there. One that cannot be understood is a stop of no more than `scope`.
 pub(super) async fn read(
     store: &Store,
     key: &Path,
-) -> Result<Option<(Day, Option<String>)>, Trouble> {
+    scope: &Scope,
+) -> Result<Option<(Day, Option<String>, usize)>, Trouble> {
     let what = format!("the index {key}");
     let Some(found) = store.get(key, GetOptions::default(), &what).await? else {
         return Ok(None);
     };
-    let cannot = |why: String| {
-        Trouble::stop(format!("{what} cannot be read: {why}"), "move it away".to_owned())
+    let cannot = |why: String| Trouble::Stop {
+        scope: scope.clone(),
+        what: format!("{what} cannot be read: {why}"),
+        remedy: "move it away".to_owned(),
     };
     if found.meta.size > INDEX_BYTES_MAX {
         return Err(cannot(format!("it has more than {INDEX_BYTES_MAX} bytes")));
@@ -225,7 +251,7 @@ pub(super) async fn read(
     let text = found.bytes().await.map_err(|error| store.trouble(&error, &what))?;
     let day: Day = serde_json::from_slice(&text)
         .map_err(|error| cannot(format!("it is none that loghogd has written ({error})")))?;
-    Ok(Some((day, tag)))
+    Ok(Some((day, tag, text.len())))
 }
 
 /// A key as the library wants it.
@@ -257,6 +283,28 @@ mod tests {
         assert_eq!(written.lines().count(), 5, "{written}");
         assert_eq!(serde_json::from_str::<Day>(&written).unwrap(), day);
         assert_eq!(serde_json::from_str::<Day>(&Day::default().write()).unwrap(), Day::default());
+    }
+
+    #[test]
+    fn the_oldest_days_are_forgotten_when_they_take_too_much_memory() {
+        let mut index = Index::default();
+        let known = |day: &str, bytes| Known {
+            day: Day { day: day.to_owned(), ..Day::default() },
+            tag: None,
+            bytes,
+        };
+        let third = INDEX_REMEMBERED_BYTES_MAX / 3;
+        for (key, day) in [("a", "2026-11-20"), ("b", "2026-11-18"), ("c", "2026-11-19")] {
+            index.known.insert(key.to_owned(), known(day, third));
+        }
+        index.forget_surplus();
+        assert_eq!(index.known.len(), 3);
+        index.known.insert("d".to_owned(), known("2026-11-21", 2 * third));
+        index.forget_surplus();
+        assert_eq!(index.known.keys().collect::<Vec<_>>(), ["a", "d"]);
+        index.known.insert("e".to_owned(), known("2026-11-22", INDEX_REMEMBERED_BYTES_MAX + 1));
+        index.forget_surplus();
+        assert!(index.known.is_empty());
     }
 
     #[test]

@@ -50,9 +50,9 @@ pub const INDEX_BYTES_MAX: u64 = 256 << 20;
 /// Hosts that the index names of a segment; the others are only counted.
 pub const HOSTS_MAX: usize = 1_000;
 
-/// Segments in index objects that are remembered between two updates, so that they need
-/// not be read again; about 500 bytes each.
-pub const INDEX_REMEMBERED_MAX: usize = 10_000;
+/// Bytes of index objects that are remembered between two updates, so that they need not be
+/// read again; in memory they take about twice as much. The oldest days are forgotten first.
+pub const INDEX_REMEMBERED_BYTES_MAX: usize = 8 << 20;
 
 /// Days of a segment in whose index it stands. One that covers more, because a clock was
 /// wrong, stands in those of its first days and of its last.
