@@ -15,6 +15,7 @@
 )]
 
 mod fields;
+mod known;
 mod template;
 mod text;
 
@@ -30,6 +31,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::fields::Fields;
+use crate::known::Found;
 use crate::template::Template;
 use crate::text::Text;
 
@@ -105,7 +107,8 @@ impl Client {
 
     /// Queues one message. Never waits for the network.
     fn send(&self, module: Text<'_>, created: f64, msecs: f64, body: Text<'_>) -> PyResult<()> {
-        self.send_v1(&module, created, msecs, &body.read()?)
+        self.send_v1(&module.read()?, created, msecs, &body.read()?);
+        Ok(())
     }
 
     /// Queues one message with all that is known of it. Never waits for the
@@ -163,19 +166,19 @@ impl Client {
             let msecs = known(intern!(py, "msecs"))?.and_then(|msecs| msecs.extract().ok());
             let Some(msecs) = msecs else { return Ok(false) };
             let body = template.write(&plain)?;
-            self.send_v1(&name.extract()?, created, msecs, &body)?;
+            self.send_v1(&template.logger(&name)?.read()?, created, msecs, &body);
             return Ok(true);
         };
         let body = template.write(&plain)?;
-        let name: Text<'_> = name.extract()?;
+        let name = template.logger(&name)?;
         let thread = match known(intern!(py, "threadName"))? {
-            Some(name) if name.is_truthy()? => Some(name.extract::<Text<'_>>()?),
+            Some(name) if !name.is_none() && name.is_truthy()? => Some(template.thread(&name)?),
             _ => None,
         };
-        let thread = thread.as_ref().map(Text::read).transpose()?;
+        let thread = thread.as_ref().map(Found::read).transpose()?;
         let level = known(intern!(py, "levelno"))?;
         let process = known(intern!(py, "process"))?;
-        let asked = match (template.has_extra(&plain)?, has_own) {
+        let asked = match (template.has_extra(&plain), has_own) {
             (true, _) => Some(intern!(py, "of")),
             (false, true) => Some(intern!(py, "without_extra")),
             (false, false) => None,
@@ -260,14 +263,13 @@ impl Client {
 }
 
 impl Client {
-    fn send_v1(&self, module: &Text<'_>, created: f64, msecs: f64, body: &str) -> PyResult<()> {
+    fn send_v1(&self, module: &str, created: f64, msecs: f64, body: &str) {
         self.inner.send(&Message {
-            module: &module.read()?,
+            module,
             stamp: whole(created),
             nsecs: u32::try_from(whole((msecs * 1e6).clamp(0.0, 999_999_999.0))).unwrap_or(0),
             body,
         });
-        Ok(())
     }
 }
 

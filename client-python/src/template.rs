@@ -5,8 +5,9 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyType};
 
+use crate::known::{Found, Known};
 use crate::text::Text;
 
 /// A formatter's format, taken apart: `%(levelname)s - %(message)s`.
@@ -21,10 +22,13 @@ pub(crate) struct Template {
     pieces: Vec<Piece>,
     /// `logging.LogRecord`: others may have a `getMessage` of their own.
     record_type: Py<PyType>,
-    /// How many attributes a record has that nobody has added any to, and the
-    /// name of the one that it gets last.
-    attributes: usize,
-    last_attribute: Py<PyAny>,
+    /// The attributes of a record that nobody has added any to, in their order:
+    /// new, with its message, and with its time as well.
+    attributes: [Py<PyList>; 3],
+    /// What these attributes were, of the records so far.
+    pieces_known: Known,
+    loggers_known: Known,
+    threads_known: Known,
 }
 
 enum Piece {
@@ -48,8 +52,7 @@ impl Template {
     fn of(
         formatter: &Bound<'_, PyAny>,
         record_type: &Bound<'_, PyType>,
-        attributes: usize,
-        last_attribute: Py<PyAny>,
+        attributes: Vec<String>,
     ) -> PyResult<Option<Template>> {
         let py = formatter.py();
         let style = formatter.getattr(intern!(py, "_style"))?;
@@ -57,15 +60,25 @@ impl Template {
         let format = style.getattr(intern!(py, "_fmt"))?;
         let Ok(format) = format.cast_into_exact::<PyString>() else { return Ok(None) };
         let Ok(text) = format.extract::<String>() else { return Ok(None) };
-        Ok(pieces(py, &text).map(|pieces| Template {
+        let Some(pieces) = pieces(py, &text) else { return Ok(None) };
+        // What formatters leave in a record, and in which order.
+        let left: [&[&str]; 3] = [&[], &["message"], &["message", "asctime"]];
+        let attributes = left.map(|left| {
+            let names = attributes.iter().map(String::as_str).chain(left.iter().copied());
+            PyList::new(py, names.map(|name| PyString::intern(py, name)).collect::<Vec<_>>())
+        });
+        let [new, with_message, with_time] = attributes;
+        Ok(Some(Template {
             formatter_len: formatter.len(),
             formatter: formatter.unbind(),
             style: style.unbind(),
             format: format.unbind(),
             pieces,
             record_type: record_type.clone().unbind(),
-            attributes,
-            last_attribute,
+            attributes: [new?.unbind(), with_message?.unbind(), with_time?.unbind()],
+            pieces_known: Known::default(),
+            loggers_known: Known::default(),
+            threads_known: Known::default(),
         }))
     }
 }
@@ -129,16 +142,21 @@ impl Template {
         let py = attributes.py();
         let mut out = String::with_capacity(128);
         for piece in &self.pieces {
-            let name = match piece {
+            let found = match piece {
                 Piece::Literal(text) => {
                     out.push_str(text);
                     continue;
                 }
-                Piece::Message => intern!(py, "message"),
-                Piece::Attribute(name) => name.bind(py),
+                Piece::Message => match text(attributes, intern!(py, "message"))? {
+                    Some(message) => Found::Read(message.extract()?),
+                    None => return Ok(None),
+                },
+                Piece::Attribute(name) => match text(attributes, name.bind(py))? {
+                    Some(value) => self.pieces_known.get(value.as_any())?,
+                    None => return Ok(None),
+                },
             };
-            let Some(value) = text(attributes, name)? else { return Ok(None) };
-            match value.extract::<Text<'_>>()?.as_utf8() {
+            match found.as_utf8() {
                 Some(text) => out.push_str(&text),
                 None => return Ok(None),
             }
@@ -147,30 +165,25 @@ impl Template {
     }
 
     /// Whether somebody has added to a record, by `extra` or otherwise; also in
-    /// doubt.
-    pub(crate) fn has_extra(&self, plain: &Plain<'_>) -> PyResult<bool> {
+    /// doubt, as when its attributes stand in another order.
+    pub(crate) fn has_extra(&self, plain: &Plain<'_>) -> bool {
         let (py, attributes) = (plain.attributes.py(), &plain.attributes);
-        let (message, asctime) = (intern!(py, "message"), intern!(py, "asctime"));
-        // What formatters leave in a record.
-        let mut count = attributes.len();
-        for name in [message, asctime] {
-            count -= usize::from(attributes.contains(name)?);
-        }
-        if count != self.attributes {
-            return Ok(true);
-        }
-        // As many, but one may have gone and another one have come. A dict has
-        // its keys in the order in which they came.
-        for name in attributes.call_method0(intern!(py, "__reversed__"))?.try_iter()? {
-            let name = name?;
-            if name.is(&self.last_attribute) {
-                return Ok(false);
-            }
-            if !name.is(message) && !name.is(asctime) {
-                break;
-            }
-        }
-        Ok(true)
+        let count = attributes.len();
+        let Some(usual) = self.attributes.iter().find(|usual| usual.bind(py).len() == count) else {
+            return true;
+        };
+        // In one step, which mostly compares where strings lie.
+        !attributes.keys().eq(usual).unwrap_or(false)
+    }
+
+    /// The name of a record's logger.
+    pub(crate) fn logger<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Found<'_, 'py>> {
+        self.loggers_known.get(name)
+    }
+
+    /// The name of a record's thread.
+    pub(crate) fn thread<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Found<'_, 'py>> {
+        self.threads_known.get(name)
     }
 }
 

@@ -112,6 +112,28 @@ def test_what_a_record_factory_adds_is_a_field(daemon):
     assert line["fields"] == {"request": 7}
 
 
+@pytest.mark.parametrize("formatted_before", [False, True])
+def test_an_attribute_in_anothers_place_is_a_field(daemon, logger_for, formatted_before):
+    """As many attributes as ever, and the last one is the one that is last in
+    each record: that one alone says nothing."""
+    logger = logger_for(daemon, protocol=2)
+    record = logging.LogRecord("web", 20, __file__, 1, "hello", (), None)
+    plain = logging.LogRecord("web", 20, __file__, 1, "plain", (), None)
+    if formatted_before:
+        for each in (record, plain):
+            logging.Formatter("%(asctime)s %(message)s").format(each)
+    last, value = list(logging.makeLogRecord({}).__dict__.items())[-1]
+    del record.lineno, record.__dict__[last]
+    record.host = "ada"
+    setattr(record, last, value)
+    for each in (record, plain):
+        logger.handle(each)
+    flushed(logger)
+    hello, unchanged = daemon.lines()
+    assert hello["fields"] == {"host": "ada"}
+    assert "fields" not in unchanged
+
+
 def test_a_question_for_fields_that_fails_or_logs_costs_no_message(daemon, logger_for):
     def ask():
         logger.info("asked")

@@ -133,6 +133,25 @@ def test_texts_and_fields_are_those_that_logging_makes(protocol, request):
     assert seen[LoghogHandler] == seen[ByItself]
 
 
+def test_names_are_those_of_the_moment_however_many_there_are(daemon, logger_for):
+    """The first few are remembered. Each one comes twice, then one that is equal."""
+    logger = logger_for(daemon, protocol=2)
+    logger.handlers[0].setFormatter(logging.Formatter("%(levelname)s %(name)s"))
+    endings = [*map(str, range(20)), "ünï", "\ud800", "x" * 200, ""]
+    told = []
+    for _ in range(2):
+        for ending in endings:
+            record = logging.LogRecord("".join(["web", ending]), 20, __file__, 1, "", (), None)
+            record.threadName, record.levelname = "".join(["t", ending]), "".join(["l", ending])
+            for _ in range(2):
+                logger.handle(record)
+                told.append((record.name, record.threadName, f"{record.levelname} {record.name}"))
+    flushed(logger)
+    expected = [tuple(text.replace("\ud800", "\ufffd") for text in texts) for texts in told]
+    seen = [(line["logger"], line["thread"], line["message"]) for line in daemon.lines()]
+    assert seen == expected
+
+
 def test_the_formatter_of_the_moment_counts(server, logger_for):
     logger = logger_for(server)
     (handler,) = logger.handlers

@@ -4,6 +4,7 @@
 //! Leaves out: making certificates (loghog-server-cert, loghog-client-cert), and how long a handshake may take.
 
 mod authority;
+mod ends;
 mod error;
 mod files;
 mod identity;
@@ -14,6 +15,7 @@ mod subject;
 mod tests;
 mod warnings;
 
+pub use ends::{End, ends};
 pub use error::{CertsError, Role};
 pub use refusal::{Refusal, RefusalKind};
 pub use warnings::warnings;

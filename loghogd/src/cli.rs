@@ -6,6 +6,7 @@
 use crate::config::{self, Overrides};
 use crate::daemon::{self, Outcome};
 use crate::pipeline::ship::s3::archive::Wanted;
+use crate::pipeline::tap;
 use crate::questions;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -14,6 +15,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Exit code: all went well.
 pub const EX_OK: u8 = 0;
@@ -51,6 +53,12 @@ pub enum Invocation {
     Replay(ReplayArgs),
     /// Say what was shipped to S3, or bring it back.
     Archive(ArchiveArgs),
+    /// Say how a running daemon is doing.
+    Status(StatusArgs),
+    /// Show again and again who sends how much to it.
+    Top(TopArgs),
+    /// Show messages as they reach it.
+    Tap(TapArgs),
 }
 
 /// For the daemon.
@@ -104,6 +112,47 @@ pub struct ReplayArgs {
     /// And before this one.
     pub to: Timestamp,
     /// Answer in JSON.
+    pub json: bool,
+}
+
+/// For `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// The accounts of clients instead.
+    pub loss: bool,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
+/// For `top`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// So often it is asked.
+    pub every: Duration,
+    /// So many times it is shown; none for ever.
+    pub count: Option<u64>,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
+/// For `tap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapArgs {
+    /// `loghogd.conf`.
+    pub config: PathBuf,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Which messages.
+    pub wanted: tap::Wanted,
+    /// Show them as they are, in JSON.
     pub json: bool,
 }
 
@@ -218,6 +267,12 @@ enum Question {
     /// List or fetch what was shipped to S3
     #[command(subcommand, subcommand_value_name = "WHAT")]
     Archive(ArchiveLine),
+    /// Say how the running daemon is doing, or what came from each of its clients
+    Status(StatusLine),
+    /// Show who sends how much to the running daemon, again and again
+    Top(TopLine),
+    /// Show messages as they reach the running daemon
+    Tap(TapLine),
 }
 
 #[derive(Debug, Args)]
@@ -286,6 +341,37 @@ struct WantedLine {
     /// Messages until then, or until the end of that day
     #[arg(long, value_name = "TIME", value_parser = day_end)]
     to: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+struct StatusLine {
+    /// What came from each client, was refused, or is missing
+    #[arg(long)]
+    loss: bool,
+}
+
+#[derive(Debug, Args)]
+struct TopLine {
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    every: u64,
+    /// How many times to show it [default: until interrupted]
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct TapLine {
+    /// Application, or * for all; with a module: that one and those below it
+    #[arg(value_name = "APP[:MODULE]")]
+    of: String,
+    /// Host that they come from
+    #[arg(long)]
+    host: Option<String>,
+    /// Regular expression that is found in the message
+    #[arg(long, value_name = "PATTERN")]
+    grep: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -402,13 +488,26 @@ where
             }
             Ok(Invocation::Replay(ReplayArgs { config, overrides, target, from, to, json }))
         }
+        Some(Question::Status(StatusLine { loss })) => {
+            Ok(Invocation::Status(StatusArgs { config, overrides, loss, json }))
+        }
+        Some(Question::Top(TopLine { every, count })) => {
+            let every = Duration::from_secs(every);
+            Ok(Invocation::Top(TopArgs { config, overrides, every, count, json }))
+        }
+        Some(Question::Tap(TapLine { of, host, grep })) => {
+            let (app, module) = match of.split_once(':') {
+                Some((app, module)) => (app.to_owned(), Some(module.to_owned())),
+                None => (of, None),
+            };
+            let wanted = tap::Wanted { app, module, host, grep };
+            Ok(Invocation::Tap(TapArgs { config, overrides, wanted, json }))
+        }
         None if line.check_config => {
             let connect = false;
             Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
         }
-        None if json => {
-            conflict("--json needs a question: archive, check-config, explain, schedule or ship")
-        }
+        None if json => conflict("--json needs a question, such as status or check-config"),
         None => {
             let daemon_child = line.daemon_child;
             Ok(Invocation::Run(RunArgs { config, overrides, daemon_child }))
@@ -431,6 +530,9 @@ pub fn run(invocation: &Invocation, lower_priority: fn()) -> u8 {
         Invocation::Ship(args) => questions::ship(args),
         Invocation::Replay(args) => questions::replay(args),
         Invocation::Archive(args) => questions::archive(args),
+        Invocation::Status(args) => questions::status(args),
+        Invocation::Top(args) => questions::top(args),
+        Invocation::Tap(args) => questions::tap(args),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod name;
 pub mod problem;
 pub mod raw;
 pub mod ship;
+pub mod status;
 pub mod value;
 
 pub use checked::{Config, Overrides};

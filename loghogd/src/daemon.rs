@@ -27,6 +27,7 @@ use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
 use crate::control;
 use crate::disk::{Disk, LogDir};
+use crate::ledger::Ledger;
 use crate::limits::{
     COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, SHIP_CHANGE_TIME_MAX,
     SHIP_STOP_TIME_MAX, STOP_TIME_MAX, UNSYNCED_TIME_MAX,
@@ -43,6 +44,8 @@ use crate::pipeline::ship::{self, Receipts, Shippers};
 use crate::pipeline::trim::Trimmer;
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
+use crate::status::http::Listener;
+use crate::status::{self, Ends, Rooms};
 
 /// What to look at when a thread cannot be started.
 const NO_THREAD: &str = "cannot start a thread; see the limits of processes (ulimit -u)";
@@ -77,6 +80,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     let connections_max = descriptors(&config);
     process::make_folders(&config)?;
     let sockets = bind::bind(&config.server.listen)?;
+    let status_page = config.status.as_ref().map(|address| (address, Listener::bind(address)));
     let tls = config.server.tls.as_ref().map(certs::server_config).transpose()?;
     let pidfile = config.main.pidfile.as_deref().map(process::PidFile::write).transpose()?;
     if let Some(user) = &config.main.user {
@@ -92,6 +96,13 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     config.server.tls.iter().flat_map(certs::warnings).for_each(|warning| warn!("{warning}"));
     sockets.passed_over.iter().for_each(|address| warn!("{address}; going on without it"));
+
+    let status_page = status_page.and_then(|(address, bound)| {
+        let refused = |error| {
+            warn!("cannot listen on {address} for the status page: {error}; going on without it; see [status] listen");
+        };
+        bound.map_err(refused).ok()
+    });
 
     let stats = Arc::new(Stats::new());
     let settings = Settings {
@@ -145,7 +156,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     shippers.ship_to(&config.ship, SHIP_CHANGE_TIME_MAX);
     let shippers = Arc::new(Mutex::new(shippers));
     let (handover, mut writing) = writer::start(
-        disk,
+        Arc::clone(&disk),
         settings,
         table.load_full(),
         clock.clone(),
@@ -164,6 +175,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         tls: tls.map(ArcSwap::new),
         stats: Arc::clone(&stats),
         complaints: complaints.clone(),
+        ledger: Arc::new(Ledger::new(clock.clone(), Arc::clone(&stats))),
         connections: Connections::new(connections_max, Arc::clone(&stats)),
         clock,
         frame_bytes_max: config.server.frame_bytes_max,
@@ -173,9 +185,15 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         stop: stopping,
     };
     let road = Road::new(shared, lanes());
+    let rooms = Arc::new(rooms(&config, &road, &shippers, disk, &sockets)?);
+    rooms.ends.read(config.server.tls.as_ref());
     runtime.block_on(async {
         listen(&road, sockets)?;
-        control::listen(&config.main.rundir, &shippers)?;
+        control::listen(&config.main.rundir, &rooms)?;
+        if let Some(listener) = status_page {
+            info!("listening on status {}", listener.address());
+            status::http::serve(listener, Arc::clone(&rooms))?;
+        }
         info!("ready");
         if args.daemon_child {
             process::say_ready()?;
@@ -186,7 +204,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
             own_log: &own_log,
             road: &road,
             bell: &bell,
-            shippers: &shippers,
+            rooms: &rooms,
         };
         let reload = |table| {
             handover.reload(table);
@@ -222,6 +240,41 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     }
     drop(pidfile);
     Ok(outcome)
+}
+
+/// Whom the status page and those who look at it ask.
+fn rooms(
+    config: &Config,
+    road: &Arc<Road>,
+    shippers: &Arc<Mutex<Shippers>>,
+    disk: Arc<dyn Disk>,
+    sockets: &Sockets,
+) -> Result<Rooms> {
+    let shared = road.shared();
+    let mut listening = Vec::new();
+    for (transport, listener) in &sockets.streams {
+        listening.push(format!("{} {}", transport.name(), listener.local_addr()?));
+    }
+    for (socket, _) in &sockets.datagrams {
+        listening.push(format!("{} {}", Transport::Udp.name(), socket.local_addr()?));
+    }
+    Ok(Rooms {
+        road: Arc::downgrade(road),
+        stats: Arc::clone(&shared.stats),
+        connections: Arc::clone(&shared.connections),
+        ledger: Arc::clone(&shared.ledger),
+        waiting: shared.handover.waiting(),
+        taps: Arc::clone(shared.handover.taps()),
+        table: Arc::clone(&shared.table),
+        shippers: Arc::clone(shippers),
+        disk,
+        min_free: config.main.min_free,
+        started: shared.clock.now(),
+        clock: shared.clock.clone(),
+        listening,
+        stop: shared.stop.clone(),
+        ends: Ends::default(),
+    })
 }
 
 /// The states of targets, in a folder of their own below the log folder.
@@ -277,7 +330,7 @@ struct Running<'a> {
     own_log: &'a OwnLog,
     road: &'a Arc<Road>,
     bell: &'a Bell,
-    shippers: &'a Mutex<Shippers>,
+    rooms: &'a Rooms,
 }
 
 impl Running<'_> {
@@ -301,7 +354,7 @@ impl Running<'_> {
                 _ = signals.user_1.recv() => {
                     self.road.ask_for_drops();
                     info!("stats {}", self.road.shared().stats);
-                    for status in locked(self.shippers).statuses() {
+                    for status in locked(&self.rooms.shippers).statuses() {
                         info!("ship {status}");
                     }
                 }
@@ -334,7 +387,7 @@ impl Running<'_> {
                 self.own_log.set_level(loaded.config.log.level);
                 let facilities = loaded.table.len();
                 self.road.shared().table.store(Arc::new(loaded.table));
-                locked(self.shippers).ship_to(&loaded.config.ship, SHIP_CHANGE_TIME_MAX);
+                locked(&self.rooms.shippers).ship_to(&loaded.config.ship, SHIP_CHANGE_TIME_MAX);
                 info!("reloaded the configuration: {facilities} facilities");
             }
             Err(problems) => {
@@ -350,6 +403,7 @@ impl Running<'_> {
         match certs::server_config(paths) {
             Ok(fresh) => {
                 tls.store(fresh);
+                self.rooms.ends.read(Some(paths));
                 info!("reloaded the certificates");
                 for warning in certs::warnings(paths) {
                     warn!("{warning}");

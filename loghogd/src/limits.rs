@@ -136,6 +136,43 @@ pub const QUESTION_BYTES_MAX: u64 = 4 << 10;
 /// How long whoever asks the running daemon may take to ask.
 pub const QUESTION_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Most who look at messages as they pass (`loghogd tap`); one more is refused.
+pub const TAPS_MAX: usize = 8;
+
+/// Messages that wait for one who looks; more are missed, and counted.
+pub const TAP_MESSAGES_MAX: usize = 1024;
+
+/// What is shown of a message to one who looks, in bytes; the rest is cut off.
+pub const TAP_SHOWN_BYTES_MAX: usize = 16 << 10;
+
+/// What waits for one who looks, in bytes; beyond it messages are missed.
+pub const TAP_WAITING_BYTES_MAX: usize = 2 << 20;
+
+/// Room that the expression of one who looks may take when it is compiled, in bytes.
+pub const TAP_PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Clients of which account is kept, each an address with a host and an application.
+/// With one more the quarter that has been silent longest is summed up as others.
+pub const LEDGER_CLIENTS_MAX: usize = 10_000;
+
+/// Clients that a lane tells apart before it passes on what it has counted.
+pub const TALLY_CLIENTS_MAX: usize = 32;
+
+/// Files that refuse which a status names; it says how many there are.
+pub const REFUSING_SHOWN_MAX: usize = 10;
+
+/// Connections to the status page at once; one more is closed.
+pub const STATUS_CONNECTIONS_MAX: usize = 32;
+
+/// How long one of them may take to ask.
+pub const STATUS_ASK_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Longest head of a question to the status page, in bytes; a longer one is refused (431).
+pub const STATUS_HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// How long a loss counts as recent: that long it stands among what is wrong.
+pub const RECENT_TIME: Duration = Duration::from_secs(60);
+
 /// How long a connection that has proven itself must have been silent before
 /// it has to make room for a new one.
 pub const SILENCE_MIN: Duration = Duration::from_secs(600);

@@ -50,6 +50,7 @@ pub mod rotate;
 pub mod seal;
 mod session;
 pub mod ship;
+pub mod tap;
 #[cfg(test)]
 mod test_writer;
 pub mod trim;
@@ -83,6 +84,7 @@ use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::facility::Table;
 use crate::connections::{Connections, Peer, Seat, Transport};
+use crate::ledger::{Counts, Ledger, Tally};
 use crate::limits::{
     BOMB_PAUSE_MAX, BOMB_PAUSE_MIN, CHUNK_BYTES_HELD, HANDSHAKE_TIME_MAX, TURN_BYTES_MAX,
 };
@@ -101,6 +103,8 @@ pub struct Shared {
     pub stats: Arc<Stats>,
     /// What is said of peers.
     pub complaints: Complaints,
+    /// What came from whom.
+    pub ledger: Arc<Ledger>,
     /// Who is connected.
     pub connections: Arc<Connections>,
     /// The time.
@@ -118,6 +122,14 @@ pub struct Shared {
     pub stop: watch::Receiver<Option<Instant>>,
 }
 
+impl Shared {
+    /// What carries frames on.
+    fn works(&self) -> Works {
+        let tally = Tally::new(Arc::clone(&self.ledger));
+        Works::new(self.table.load_full(), self.handover.batch(), tally)
+    }
+}
+
 /// The way from the sockets to the disk.
 #[derive(Debug)]
 pub struct Road {
@@ -131,7 +143,7 @@ impl Road {
     /// Joins the rooms. So many connections as there are `lanes` may be at
     /// work at the same time.
     pub fn new(shared: Shared, lanes: usize) -> Arc<Road> {
-        let works = || Works::new(shared.table.load_full(), shared.handover.batch());
+        let works = || shared.works();
         let lanes = Lanes::new((0..lanes).map(|_| works()));
         Arc::new(Road { shared, lanes, drops: Mutex::default() })
     }
@@ -343,6 +355,7 @@ impl Road {
     /// Carries the frames of a chunk into files, as many as a turn allows.
     async fn carry(&self, works: &mut Works, chunk: &[u8], peer: &Peer, seat: &Seat) -> Carried {
         works.follow(&self.shared.table.load());
+        works.tally.follow(peer.address.ip(), peer.transport);
         let stamp = self.shared.clock.stamp();
         let way = Way { protocol: Protocol::V1, tls: peer.transport == Transport::Tls };
         let mut carried = Carried { bytes: 0, bombs: 0, pause: Pause::More };
@@ -368,7 +381,7 @@ impl Road {
     pub async fn receive(self: Arc<Self>, socket: UdpSocket, drops: Arc<Drops>) {
         let mut stop = self.shared.stop.clone();
         let mut bag = Mailbag::new(Arc::clone(&drops));
-        let mut works = Works::new(self.shared.table.load_full(), self.shared.handover.batch());
+        let mut works = self.shared.works();
         let mut until: Option<Instant> = None;
         loop {
             match until {
@@ -397,6 +410,7 @@ impl Road {
             for (datagram, address) in bag.datagrams() {
                 let (datagram_max, payload_max) =
                     (self.shared.datagram_bytes_max, self.shared.frame_bytes_max);
+                works.tally.follow(address.ip(), Transport::Udp);
                 turn_bytes += works.carry_datagram(datagram, &stamp, datagram_max, payload_max);
                 if works.has_refused() {
                     self.settle(&mut works, &Peer { transport: Transport::Udp, address });
@@ -460,7 +474,7 @@ impl Road {
         let done = works.take_done();
         self.count(&done);
         for refused in &done.refused {
-            self.refuse(peer, refused.counter, refused.number, &refused.detail);
+            self.count_refused(peer, refused.counter, refused.number, &refused.detail);
         }
         done
     }
@@ -470,7 +484,26 @@ impl Road {
         self.shared.stats.add(Counter::Records, done.records);
     }
 
+    /// Refuses something that is no record: it has neither host nor application.
     fn refuse(&self, peer: &Peer, counter: Counter, number: u64, detail: &str) {
+        self.refuse_of(("", ""), peer, counter, number, detail);
+    }
+
+    /// Refuses something of a host and an application.
+    fn refuse_of(
+        &self,
+        (host, app): (&str, &str),
+        peer: &Peer,
+        counter: Counter,
+        number: u64,
+        detail: &str,
+    ) {
+        let refused = Counts::refused(number);
+        self.shared.ledger.add(peer.address.ip(), peer.transport, host, app, refused);
+        self.count_refused(peer, counter, number, detail);
+    }
+
+    fn count_refused(&self, peer: &Peer, counter: Counter, number: u64, detail: &str) {
         self.shared.stats.add(counter, number);
         let say = || format!("refused {peer}: {}: {detail}", counter.name());
         self.shared.complaints.complain(peer.address.ip(), counter, number, say);

@@ -6,15 +6,23 @@
 mod archive;
 mod check;
 mod explain;
+mod running;
 mod schedule;
 mod ship;
+mod status;
 mod surroundings;
+mod table;
+mod tap;
+mod top;
 
 pub use archive::archive;
 pub use check::check_config;
 pub use explain::explain;
 pub use schedule::schedule;
 pub use ship::{replay, ship};
+pub use status::status;
+pub use tap::tap;
+pub use top::top;
 
 use crate::config::Problem;
 use std::io::Write;

@@ -48,6 +48,7 @@ impl Scenario {
         .option("server", "listen_ipv4", "127.0.0.1:0")
         .option("server", "listen_ipv6", "")
         .option("log", "level", "INFO")
+        .option("status", "listen", "")
     }
 
     /// Another `facilities.conf`.

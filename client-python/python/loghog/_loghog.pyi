@@ -14,8 +14,7 @@ class Template:
     def of(
         formatter: logging.Formatter,
         record_type: type[logging.LogRecord],
-        attributes: int,
-        last_attribute: str,
+        attributes: list[str],
     ) -> Optional[Template]: ...
 
 @final

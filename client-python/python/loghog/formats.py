@@ -34,8 +34,7 @@ def template_of(formatter: Optional[logging.Formatter]) -> Optional[Template]:
         or not _is_as_it_was()
     ):
         return None
-    count, last = len(_RECORD_ATTRIBUTES), _RECORD_ATTRIBUTES[-1]
-    return Template.of(formatter, logging.LogRecord, count, last)
+    return Template.of(formatter, logging.LogRecord, _RECORD_ATTRIBUTES)
 
 
 def _is_as_it_was() -> bool:

@@ -12,7 +12,7 @@ pub use read::{Places, read};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::ship;
+use super::{ship, status};
 
 /// What `loghogd.conf` and the command line say together. All paths are
 /// absolute if the folder of the file is.
@@ -26,6 +26,8 @@ pub struct Config {
     pub compressor: Compressor,
     /// `[server]`
     pub server: Server,
+    /// `[status] listen`; none for no status page.
+    pub status: Option<status::Address>,
     /// `[ship:NAME]`, in the order of the file.
     pub ship: Vec<ship::Target>,
     /// The folder of `loghogd.conf`.

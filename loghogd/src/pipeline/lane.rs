@@ -15,6 +15,7 @@ use super::persist::held::Hold;
 use super::persist::{Batch, PersistError, Pushed};
 use crate::clock::Stamp;
 use crate::config::facility::Table;
+use crate::ledger::{Counts, Tally};
 use crate::limits::{CHUNK_BYTES, TURN_BYTES_MAX};
 use crate::stats::Counter;
 
@@ -71,6 +72,8 @@ pub(super) struct Works {
     decoder: Decoder,
     pub(super) gate: Gate,
     pub(super) batch: Batch,
+    /// Who has sent what.
+    pub(super) tally: Tally,
     /// Inflates batches of the second protocol, to this buffer.
     pub(super) expander: Expander,
     pub(super) expanded: Vec<u8>,
@@ -126,10 +129,11 @@ impl Pause {
 }
 
 impl Works {
-    pub(super) fn new(table: Arc<Table>, batch: Batch) -> Works {
+    pub(super) fn new(table: Arc<Table>, batch: Batch, tally: Tally) -> Works {
         let (decoder, gate) = (Decoder::default(), Gate::new(table));
         let (expander, expanded) = (Expander::new(), Vec::new());
-        Works { decoder, gate, batch, expander, expanded, done: Done::default(), hold: None }
+        let done = Done::default();
+        Works { decoder, gate, batch, tally, expander, expanded, done, hold: None }
     }
 
     /// Follows these facilities from now on.
@@ -165,6 +169,7 @@ impl Works {
                     turn_bytes += frame.bytes + inflated_bytes;
                 }
                 Err(error) => {
+                    self.tally.count("", "", Counts::refused(1));
                     self.refuse(DecodeError::from(error).into());
                     return (consumed, Pause::Broken);
                 }
@@ -192,6 +197,7 @@ impl Works {
                 datagram.len() + inflated_bytes
             }
             Err(error) => {
+                self.tally.count("", "", Counts::refused(1));
                 self.refuse(DecodeError::from(error).into());
                 datagram.len()
             }
@@ -210,6 +216,7 @@ impl Works {
 
     /// What was done since it was last asked.
     pub(super) fn take_done(&mut self) -> Done {
+        self.tally.flush();
         std::mem::take(&mut self.done)
     }
 
@@ -225,7 +232,7 @@ impl Works {
         let outcome = carry_frame(
             &mut self.decoder,
             &mut self.gate,
-            &mut self.batch,
+            (&mut self.batch, &mut self.tally),
             frame,
             stamp,
             way,
@@ -260,18 +267,34 @@ impl Works {
 fn carry_frame(
     decoder: &mut Decoder,
     gate: &mut Gate,
-    batch: &mut Batch,
+    (batch, tally): (&mut Batch, &mut Tally),
     frame: &Frame<'_>,
     stamp: &Stamp,
     way: Way,
     payload_bytes_max: u32,
 ) -> Result<Carried, Refusal> {
     let payload_bytes_max = usize::try_from(payload_bytes_max).unwrap_or(usize::MAX);
-    let Some(record) = decoder.record(frame, payload_bytes_max)? else {
-        return Ok(Carried::Nothing);
+    let record = match decoder.record(frame, payload_bytes_max) {
+        Ok(Some(record)) => record,
+        Ok(None) => return Ok(Carried::Nothing),
+        Err(error) => {
+            tally.count("", "", Counts::refused(1));
+            return Err(error.into());
+        }
     };
-    let admitted = gate.admit(record, way)?;
-    Ok(Carried::Record(batch.push(stamp, &admitted)?))
+    let (host, app) = (record.hostname, record.app_id);
+    let pushed = match gate.admit(record, way) {
+        Ok(admitted) => batch.push(stamp, &admitted).map_err(Refusal::from),
+        Err(error) => Err(error.into()),
+    };
+    match &pushed {
+        Ok(Pushed::Taken) => tally.count(host, app, Counts::received(1)),
+        Ok(Pushed::Held(_)) => {}
+        // What is no application of ours may be any text.
+        Err(Refusal::Gate(GateError::AppUnknown(_))) => tally.count(host, "", Counts::refused(1)),
+        Err(_) => tally.count(host, app, Counts::refused(1)),
+    }
+    Ok(Carried::Record(pushed?))
 }
 
 /// What was in a frame that nobody refused.

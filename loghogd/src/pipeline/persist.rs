@@ -54,6 +54,7 @@ use crate::limits::{
     QUEUE_BYTES_MAX,
 };
 use crate::pipeline::gate::{Admitted, same};
+use crate::pipeline::tap::Taps;
 use crate::stats::Counter;
 
 /// Why a record cannot have a line. The sender's fault.
@@ -94,6 +95,7 @@ pub struct Batch {
     bytes: usize,
     spares: Arc<Spares>,
     held: Arc<Held>,
+    taps: Arc<Taps>,
 }
 
 /// What became of a message.
@@ -126,8 +128,8 @@ pub struct Section {
 
 impl Batch {
     /// An empty batch, which takes its buffers from `spares`.
-    pub fn new(spares: Arc<Spares>, held: Arc<Held>) -> Batch {
-        Batch { sections: Vec::new(), last: None, bytes: 0, spares, held }
+    pub fn new(spares: Arc<Spares>, held: Arc<Held>, taps: Arc<Taps>) -> Batch {
+        Batch { sections: Vec::new(), last: None, bytes: 0, spares, held, taps }
     }
 
     /// Appends the lines of one v1 message.
@@ -168,6 +170,9 @@ impl Batch {
                 self.bytes += section.write(stamp, entry);
                 self.sections.push(section);
             }
+        }
+        if self.taps.any() {
+            self.taps.show(stamp, facility, entry);
         }
         Ok(Pushed::Taken)
     }

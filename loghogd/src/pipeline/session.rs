@@ -36,6 +36,7 @@ use super::persist::clients::{self, Session};
 use crate::config::Table;
 use crate::config::facility::Secret;
 use crate::connections::{Peer, Seat};
+use crate::ledger::Counts;
 use crate::limits::{
     PENDING_BYTES_MOVED_MAX, SESSION_OUT_BYTES_MAX, SESSION_ROOM_BYTES_MAX, SESSION_SPARE_BYTES,
 };
@@ -57,6 +58,10 @@ pub(super) async fn serve(
         Err(end) => return line.end(end, None).await,
     };
     let acknowledged = greeted.welcome.durable;
+    let gaps = greeted.session.passed_over();
+    if gaps > 0 {
+        greeted.account(&line, Counts { gaps, ..Counts::default() });
+    }
     let mut talk = Talk {
         acknowledged,
         told_refused: 0,
@@ -70,7 +75,7 @@ pub(super) async fn serve(
         Ok(()) => talk.run(&mut line).await,
         Err(end) => end,
     };
-    line.end(end, Some(&mut talk.greeted.sealer)).await;
+    line.end(end, Some(&mut talk.greeted)).await;
 }
 
 /// A connection, and what is on its way over it.
@@ -101,6 +106,14 @@ struct Greeted {
     opener: Opener,
 }
 
+impl Greeted {
+    /// Counts for the client.
+    fn account(&self, line: &Line, more: Counts) {
+        let Peer { address, transport } = line.peer;
+        line.road.shared.ledger.add(address.ip(), transport, &self.host, &self.app, more);
+    }
+}
+
 /// A session under way.
 struct Talk {
     greeted: Greeted,
@@ -129,14 +142,15 @@ enum End {
 }
 
 impl Line {
-    async fn end(mut self, end: End, sealer: Option<&mut Sealer>) {
+    async fn end(mut self, end: End, greeted: Option<&mut Greeted>) {
+        let who = greeted.as_ref().map_or(("", ""), |greeted| (&greeted.host, &greeted.app));
         let (code, text) = match end {
             End::Gone => return,
             End::Broken(counter, text) => {
-                return self.road.refuse(&self.peer, counter, 1, &text);
+                return self.road.refuse_of(who, &self.peer, counter, 1, &text);
             }
             End::Refused(counter, code, text) => {
-                self.road.refuse(&self.peer, counter, 1, &text);
+                self.road.refuse_of(who, &self.peer, counter, 1, &text);
                 (code, text)
             }
             End::Farewell(code, text) => {
@@ -146,8 +160,8 @@ impl Line {
         };
         let payload = Farewell { code, text: &text }.encode();
         let head = Head::plain(Type::Farewell);
-        let written = match sealer {
-            Some(sealer) => sealer.write(&mut self.out, head, &payload),
+        let written = match greeted {
+            Some(greeted) => greeted.sealer.write(&mut self.out, head, &payload),
             None => wire::v2::seal::write_plain(&mut self.out, head, &payload),
         };
         if written.is_ok() {
@@ -370,6 +384,7 @@ impl Talk {
         let report = Report::decode(payload).map_err(|error| malformed(&error))?;
         for (reason, messages) in report.dropped {
             line.road.shared.stats.add(Counter::ClientDropped, messages);
+            self.greeted.account(line, Counts { dropped: messages, ..Counts::default() });
             warn!(
                 "client {} on {} ({}) has dropped {messages} messages: {reason}",
                 self.greeted.session.key(),

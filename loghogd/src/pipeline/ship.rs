@@ -37,7 +37,7 @@ pub use notices::{Heard, Listener, Notices, Replay, Tail};
 pub use receipts::{Receipts, State};
 pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
 pub use split::{Message, Splitter};
-pub use status::{Doing, Status};
+pub use status::{Doing, Error, Status, Stopped};
 pub use target::{
     Arrived, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
 };

@@ -82,7 +82,7 @@ impl TestWriter {
     ) {
         let app_id = &session.key().app;
         let facility = table.find(app_id, module).unwrap();
-        let mut batch = Batch::new(Arc::clone(&self.spares), Arc::default());
+        let mut batch = Batch::new(Arc::clone(&self.spares), Arc::default(), Arc::default());
         let (stamp, nsecs, signature) = (0, 0, None);
         let record = Record { app_id, module, hostname: "h", body, stamp, nsecs, signature };
         batch.push(&self.clock.stamp(), &Admitted { facility, record }).unwrap();
@@ -110,7 +110,7 @@ impl TestWriter {
     /// Hands messages over in one batch. Returns the stamp of their lines.
     pub(super) fn send(&mut self, table: &Table, app: &str, host: &str, bodies: &[&str]) -> String {
         let facility = table.find(app, "").unwrap();
-        let mut batch = Batch::new(Arc::clone(&self.spares), Arc::default());
+        let mut batch = Batch::new(Arc::clone(&self.spares), Arc::default(), Arc::default());
         let stamp = self.clock.stamp();
         for body in bodies {
             let (module, signature) = ("", None);

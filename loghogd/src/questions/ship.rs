@@ -4,16 +4,16 @@
 //! Leaves out: shipping (`pipeline::ship`).
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{complain, tell, tell_error, tell_json};
-use crate::cli::{EX_CONFIG, EX_NO_MATCH, EX_OK, EX_UNAVAILABLE, ReplayArgs, ShipArgs};
-use crate::config::{self, Overrides};
-use crate::control::{self, Answer, Question};
+use super::running::{ask, not_understood, rundir};
+use super::{table, tell, tell_error, tell_json};
+use crate::cli::{EX_NO_MATCH, EX_OK, ReplayArgs, ShipArgs};
+use crate::control::{Answer, Question};
 use crate::pipeline::ship::{Doing, Status};
 
 /// How often it is asked anew while somebody watches.
@@ -36,7 +36,7 @@ pub fn ship(args: &ShipArgs) -> u8 {
     } else if args.watch && std::io::stderr().is_terminal() {
         return watch(&rundir, statuses);
     } else {
-        tell(&table(&statuses));
+        tell(&shown(&statuses));
     }
     EX_OK
 }
@@ -69,20 +69,10 @@ pub fn replay(args: &ReplayArgs) -> u8 {
             tell_error(&format!("loghogd: {why}"));
             return EX_NO_MATCH;
         }
-        Ok(Answer::Targets(_)) => return not_understood(),
+        Ok(_) => return not_understood(),
         Err(code) => return code,
     }
     EX_OK
-}
-
-fn rundir(config: &Path, overrides: &Overrides) -> Result<PathBuf, u8> {
-    match config::load(config, overrides) {
-        Ok(loaded) => Ok(loaded.config.main.rundir),
-        Err(problems) => {
-            complain(&problems);
-            Err(EX_CONFIG)
-        }
-    }
 }
 
 fn statuses(rundir: &Path) -> Result<Vec<Status>, u8> {
@@ -92,24 +82,8 @@ fn statuses(rundir: &Path) -> Result<Vec<Status>, u8> {
     }
 }
 
-fn ask(rundir: &Path, question: &Question) -> Result<Answer, u8> {
-    control::ask(rundir, question).map_err(|error| {
-        tell_error(&format!(
-            "loghogd: nobody answers at {}: {error}; is loghogd running, with this configuration, \
-             and may you ask it?",
-            control::path(rundir).display()
-        ));
-        EX_UNAVAILABLE
-    })
-}
-
-fn not_understood() -> u8 {
-    tell_error("loghogd: the daemon's answer is not understood; is it of another version?");
-    EX_UNAVAILABLE
-}
-
 /// A table for people, and what is the matter below it.
-fn table(statuses: &[Status]) -> String {
+fn shown(statuses: &[Status]) -> String {
     let head = ["TARGET", "TYPE", "STATE", "BACKLOG", "OLDEST", "RECORDS/s", "BYTES/s", "DEAD"];
     let rows = statuses.iter().map(|status| {
         let backlog = match status.backlog_segments {
@@ -127,22 +101,7 @@ fn table(statuses: &[Status]) -> String {
             status.dead.to_string(),
         ]
     });
-    let rows: Vec<[String; 8]> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let mut lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let cells = row.iter().enumerate();
-            let cells = cells.map(|(column, cell)| {
-                let width = width(column);
-                format!("{cell:<width$}")
-            });
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        })
-        .collect();
+    let mut lines = table::lines(&head, rows, &[]);
     for status in statuses {
         if let Some(error) = &status.last_error {
             lines.push(format!("{}: at {}: {}", status.name, error.at, error.what));

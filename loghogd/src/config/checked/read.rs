@@ -13,14 +13,14 @@ use super::{
 use crate::config::limits::MIN_FREE_TENTHS_MAX;
 use crate::config::problem::{Kind, Problems, shown};
 use crate::config::raw::{Found, Raw, on_one_line};
-use crate::config::ship;
 use crate::config::value::{self, Refused};
+use crate::config::{ship, status};
 use crate::limits::CLIENTS_MAX;
 use std::path::{Path, PathBuf};
 use wire::limits::{DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX};
 
 /// The sections and their options.
-const OPTIONS: [(&str, &[&str]); 5] = [
+const OPTIONS: [(&str, &[&str]); 6] = [
     (
         "main",
         &[
@@ -56,6 +56,7 @@ const OPTIONS: [(&str, &[&str]); 5] = [
             "max_connections",
         ],
     ),
+    ("status", &status::OPTIONS),
     (OBSOLETE, &["db_filename"]),
 ];
 
@@ -91,6 +92,7 @@ pub fn read(
         log: reader.log(overrides),
         compressor: reader.compressor(),
         server: reader.server(),
+        status: reader.status(),
         ship: ship::read(raw, places, reader.problems),
         folder: places.folder.to_owned(),
     };
@@ -132,6 +134,12 @@ impl Reader<'_> {
             clients_max: self.count("main", "max_clients", CLIENTS_MAX, 1..=1_000_000),
             min_free: self.value("main", "min_free", None, min_free),
         }
+    }
+
+    fn status(&mut self) -> Option<status::Address> {
+        let folder = self.places.folder;
+        let read = |text: &str| status::listen(text, folder);
+        self.value("status", "listen", Some(status::DEFAULT), read)
     }
 
     fn log(&mut self, overrides: &Overrides) -> Log {

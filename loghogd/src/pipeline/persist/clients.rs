@@ -141,6 +141,7 @@ pub struct Evicted;
 pub struct Session {
     client: Arc<Client>,
     number: u64,
+    passed_over: u64,
 }
 
 /// The messages of one client in some lines, in their order.
@@ -182,6 +183,11 @@ impl Clients {
         let _turn = Arc::clone(&client.turn).lock_owned().await;
         session.number = {
             let mut state = client.state();
+            // Of one that is new here nobody knows where it began.
+            session.passed_over = match state.taken {
+                0 => 0,
+                taken => first_held.saturating_sub(1).saturating_sub(taken),
+            };
             state.settled.raise(first_held.saturating_sub(1));
             // It has heard of what it does not hold any more.
             state.refusals.retain(|refusal| refusal.last >= first_held);
@@ -331,7 +337,13 @@ impl Client {
 impl Session {
     fn of(client: &Arc<Client>) -> Session {
         client.state().sessions_open += 1;
-        Session { client: Arc::clone(client), number: 0 }
+        Session { client: Arc::clone(client), number: 0, passed_over: 0 }
+    }
+
+    /// How many messages the client was done with that never came here, since it was
+    /// here last: it has dropped them, or another server has them.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     /// All numbers up to this one are safe.
@@ -624,6 +636,20 @@ mod tests {
             connected.push(clients.begin(of("open", id), 1, at(300)).await.unwrap());
         }
         assert_eq!(known(), [2, 100, 101, 102]);
+    }
+
+    #[tokio::test]
+    async fn numbers_that_never_came_here_are_known_of_clients_that_were_here() {
+        let clients = Clients::new(10, Vec::new());
+        let session = clients.begin(key(1), 41, at(1)).await.unwrap();
+        assert_eq!(session.passed_over(), 0, "where it began is its own affair");
+        drop(session.take(45).await.unwrap());
+        let session = clients.begin(key(1), 43, at(1)).await.unwrap();
+        assert_eq!(session.passed_over(), 0, "they are on their way");
+        let session = clients.begin(key(1), 51, at(1)).await.unwrap();
+        assert_eq!(session.passed_over(), 5);
+        let session = clients.begin(key(1), 51, at(1)).await.unwrap();
+        assert_eq!(session.passed_over(), 0, "each is said once");
     }
 
     #[tokio::test]

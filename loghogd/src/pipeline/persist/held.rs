@@ -1,9 +1,9 @@
-//! Knows the files whose senders have to wait.
+//! Knows the files whose senders have to wait, and what the disk says of files that refuse.
 //! Files that refuse -> those who would write to them wait, without a lane; others go on.
 //! Invariant: while no file is held, asking costs one atomic load.
 //! Leaves out: which files refuse, and for how long (`rounds`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,8 @@ pub struct Held {
     /// How many there are.
     count: AtomicUsize,
     files: Mutex<HashMap<Box<str>, Hold>>,
+    /// Those that refuse, whether anybody waits for them yet or not, and why.
+    refusing: Mutex<BTreeMap<Box<str>, Box<str>>>,
     /// Room for what was read and cannot be carried on meanwhile.
     room: Arc<Semaphore>,
 }
@@ -34,6 +36,7 @@ impl Default for Held {
         Held {
             count: AtomicUsize::new(0),
             files: Mutex::default(),
+            refusing: Mutex::default(),
             room: Arc::new(Semaphore::new(HELD_BYTES_MAX)),
         }
     }
@@ -51,6 +54,24 @@ impl Held {
             return None;
         }
         self.files().get(path).cloned()
+    }
+
+    /// A file refuses, and why; or it takes lines again.
+    pub(super) fn note(&self, path: &str, refuses: Option<&str>) {
+        let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+        match refuses {
+            Some(why) => drop(refusing.insert(path.into(), why.into())),
+            None => drop(refusing.remove(path)),
+        }
+    }
+
+    /// The files that refuse, `shown_max` of them with what the disk says; and how many
+    /// there are.
+    pub fn refusing(&self, shown_max: usize) -> (Vec<(String, String)>, usize) {
+        let refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = refusing.iter().take(shown_max);
+        let shown = shown.map(|(path, why)| (path.to_string(), why.to_string()));
+        (shown.collect(), refusing.len())
     }
 
     /// From now on those who would write to this file wait.
@@ -124,6 +145,12 @@ mod tests {
         waits.await.unwrap();
         hold.over().await;
         assert!(held.find("one/root.log").is_none());
+        held.note("one/root.log", Some("it is full"));
+        held.note("two/root.log", Some("it is full"));
+        let shown = vec![("one/root.log".to_owned(), "it is full".to_owned())];
+        assert_eq!(held.refusing(1), (shown, 2));
+        held.note("one/root.log", None);
+        assert_eq!(held.refusing(1).1, 1);
         held.hold("two/root.log");
         let hold = held.find("two/root.log").unwrap();
         held.release_all();

@@ -158,6 +158,8 @@ pub(super) struct Trouble {
     pause: Duration,
     /// The own log has heard of it.
     said: bool,
+    /// What the disk says.
+    pub(super) why: String,
 }
 
 impl LogFile {
@@ -307,7 +309,8 @@ impl LogFile {
             );
         }
         let pause = before.map_or(WRITE_RETRY_MIN, |t| (t.pause * 2).min(WRITE_RETRY_MAX));
-        self.trouble = Some(Trouble { retry_at: desk.now + pause, pause, said });
+        let why = error.to_string();
+        self.trouble = Some(Trouble { retry_at: desk.now + pause, pause, said, why });
     }
 
     /// Makes safe what was written. The folder, where names have changed, is
@@ -319,10 +322,12 @@ impl LogFile {
         if self.unsynced_since.take().is_none() {
             return Vec::new();
         }
+        let begun = Instant::now();
         let synced = match self.is_doubtful {
             true => self.look_again(desk),
             false => self.open.as_ref().map_or(Ok(()), |open| open.file.sync()),
         };
+        desk.stats.sync_times.note(begun.elapsed());
         let Err(error) = synced else {
             desk.stats.add(Counter::Syncs, 1);
             self.sync_failed = false;

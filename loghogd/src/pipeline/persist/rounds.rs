@@ -246,6 +246,7 @@ impl Rounds {
             self.sync_due(now);
             self.around.journal.renew(at);
         }
+        self.around.stats.set_open_files(self.open.len());
     }
 
     /// There is more to do at once.

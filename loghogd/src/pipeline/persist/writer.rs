@@ -29,6 +29,7 @@ use crate::disk::Disk;
 use crate::limits::{QUEUE_BYTES_MAX, ROUND_BATCHES_MAX, STOP_WRITE_TIME_MAX};
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::alarm::Alarm;
+use crate::pipeline::tap::Taps;
 use crate::stats::Stats;
 
 pub use super::rounds::Settings;
@@ -42,12 +43,19 @@ pub struct Handover {
     room: Arc<Semaphore>,
     spares: Arc<Spares>,
     held: Arc<Held>,
+    taps: Arc<Taps>,
 }
 
 impl Handover {
     /// A batch that uses the buffers that come back from the disk.
     pub fn batch(&self) -> Batch {
-        Batch::new(Arc::clone(&self.spares), Arc::clone(&self.held))
+        let (spares, held) = (Arc::clone(&self.spares), Arc::clone(&self.held));
+        Batch::new(spares, held, Arc::clone(&self.taps))
+    }
+
+    /// Where one can look at what passes.
+    pub fn taps(&self) -> &Arc<Taps> {
+        &self.taps
     }
 
     /// Takes the lines out of `batch`; waits while [`QUEUE_BYTES_MAX`] bytes
@@ -104,9 +112,34 @@ impl Handover {
         let _ = self.orders.send(Order::Reload(table));
     }
 
+    /// A look at what waits, which does not keep the writer from ending.
+    pub fn waiting(&self) -> Waiting {
+        Waiting { room: Arc::clone(&self.room), held: Arc::clone(&self.held) }
+    }
+
     /// A way to let everybody through at the end.
     pub fn floodgate(&self) -> Floodgate {
         Floodgate { room: Arc::clone(&self.room), held: Arc::clone(&self.held) }
+    }
+}
+
+/// What waits in front of the writer.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    room: Arc<Semaphore>,
+    held: Arc<Held>,
+}
+
+impl Waiting {
+    /// The room that lines on their way to files take, in bytes; at most
+    /// [`QUEUE_BYTES_MAX`].
+    pub fn queue_bytes(&self) -> usize {
+        QUEUE_BYTES_MAX.saturating_sub(self.room.available_permits())
+    }
+
+    /// See [`Held::refusing`].
+    pub fn refusing(&self, shown_max: usize) -> (Vec<(String, String)>, usize) {
+        self.held.refusing(shown_max)
     }
 }
 
@@ -196,7 +229,8 @@ pub fn start(
         writer.run(&table)
     })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    Ok((Handover { orders, room, spares, held }, Writing { thread, gone, stop, alarm }))
+    let taps = Arc::default();
+    Ok((Handover { orders, room, spares, held, taps }, Writing { thread, gone, stop, alarm }))
 }
 
 /// The inbox is bounded by `Handover::room`, of which each parcel keeps its

@@ -11,6 +11,7 @@ use wire::v2::report::{Code, Refusal};
 
 use super::{End, Line, Talk, malformed};
 use crate::config::facility::Facility;
+use crate::ledger::Counts;
 use crate::pipeline::gate::GateError;
 use crate::pipeline::lane::Works;
 use crate::pipeline::persist::clients;
@@ -170,6 +171,9 @@ impl Talk {
         }
         let next = reader.next_number();
         line.road.shared.stats.add(Counter::Records, records);
+        if records > 0 {
+            self.greeted.account(line, Counts::received(records));
+        }
         self.hand_over(line, works, last).await?;
         refusing.into_iter().for_each(|refusing| self.refuse(line, refusing));
         if records > 0 {
@@ -239,7 +243,8 @@ impl Talk {
         let Refusing { why: (counter, code, text), runs } = refusing;
         let first = runs.first().map_or(0, |(first, _)| *first);
         let messages = runs.iter().map(|(_, count)| count).sum();
-        line.road.refuse(&line.peer, counter, messages, &text);
+        let who = (&*self.greeted.host, &*self.greeted.app);
+        line.road.refuse_of(who, &line.peer, counter, messages, &text);
         let last = runs.last().map_or(0, |(first, count)| first + count - 1);
         let refusal = clients::Refusal { messages, first, last, code: code.number(), text };
         self.greeted.session.refuse(&runs, refusal);

@@ -58,6 +58,10 @@ impl Rounds {
         if !refuses && before.is_none() {
             return;
         }
+        let why = file.trouble.as_ref().map(|trouble| trouble.why.as_str()).filter(|_| refuses);
+        if refuses != before.is_some() {
+            self.held.note(&format!("{}/{}", file.folder, file.live), why);
+        }
         self.refusing_bytes = self.refusing_bytes + bytes - before.unwrap_or(0);
         let path = || format!("{}/{}", file.folder, file.live);
         if !refuses {

@@ -1,13 +1,14 @@
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::config::{Overrides, read_config, read_facilities};
+use crate::control;
 use crate::disk::LogDir;
 use crate::pipeline::ship::Heard;
 
@@ -57,7 +58,9 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.shippers.lock().unwrap().stop(Instant::now() + Duration::from_secs(10));
+        // A test that fails while it holds the lock fails for its own reason.
+        let mut shippers = self.shippers.lock().unwrap_or_else(PoisonError::into_inner);
+        shippers.stop(Instant::now() + Duration::from_secs(10));
     }
 }
 
@@ -122,12 +125,8 @@ fn nobody_waits_for_the_lock_while_a_replay_is_waited_for() {
     let busy = port.bell.notices.listen("busy");
     let shippers = Arc::clone(&port.shippers);
     let asking = thread::spawn(move || {
-        let question = crate::control::Question::Replay {
-            target: "busy".to_owned(),
-            from: "2026-11-20T00:00:00Z".to_owned(),
-            to: "2026-11-21T00:00:00Z".to_owned(),
-        };
-        crate::control::answer_to(&question, &shippers)
+        let (from, to) = ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z");
+        control::replay(&shippers, "busy", from, to)
     });
     let Heard { mut replays, .. } = busy.wait(None);
     // It is being waited for, for longer than this, and a reload goes on.
@@ -137,5 +136,5 @@ fn nobody_waits_for_the_lock_while_a_replay_is_waited_for() {
         thread::sleep(Duration::from_millis(5));
     }
     replays.remove(0).answer.send(Ok(7)).unwrap();
-    assert_eq!(asking.join().unwrap(), crate::control::Answer::Segments(7));
+    assert_eq!(asking.join().unwrap(), control::Answer::Segments(7));
 }
