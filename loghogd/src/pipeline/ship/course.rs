@@ -19,7 +19,7 @@ use super::notices::{Notices, Tail};
 use super::receipts::State;
 use super::record::Reader;
 use super::split::Splitter;
-use super::target::{Limits, Whole};
+use super::target::{Limits, Surroundings, Whole};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile};
 use crate::pipeline::claims::{Claim, Claims};
@@ -35,6 +35,8 @@ pub(super) struct Ground {
     pub(super) zone: TimeZone,
     /// Live files are followed, and plain segments are read.
     pub(super) follows: bool,
+    /// Whether it is time to stop.
+    pub(super) surroundings: Surroundings,
 }
 
 /// One stream.
@@ -423,7 +425,7 @@ impl Course {
             // stand under another one, and would be shipped once more.
             ground.disk.sync_folder(&self.stream.app)?;
         }
-        let buffer = source.skip(head_bytes, mark.offset)?;
+        let buffer = source.skip(head_bytes, mark.offset, &ground.surroundings)?;
         Ok(Reading {
             which,
             source,
@@ -521,7 +523,12 @@ impl Source {
     }
 
     /// Goes to `offset`; `beginning` was read already. Returns what of it stands behind.
-    fn skip(&mut self, mut beginning: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
+    fn skip(
+        &mut self,
+        mut beginning: Vec<u8>,
+        offset: u64,
+        surroundings: &Surroundings,
+    ) -> io::Result<Vec<u8>> {
         if let Source::Lines { at, .. } = self {
             *at = offset;
             return Ok(Vec::new());
@@ -535,6 +542,9 @@ impl Source {
         let mut left = offset - read;
         let mut slice = vec![0; READ_BYTES];
         while left > 0 {
+            if surroundings.has_ended() {
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "it was time to stop"));
+            }
             let wanted = usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES);
             match self.read(slice.get_mut(..wanted).unwrap_or_default())? {
                 0 => break,

@@ -180,6 +180,7 @@ impl Shippers {
                 notices: bell.notices.clone(),
                 zone: zone.clone(),
                 follows: target.when == When::Live,
+                surroundings: surroundings.clone(),
             },
             table: Arc::clone(table),
             receipts: receipts.clone(),

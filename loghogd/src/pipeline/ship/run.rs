@@ -419,6 +419,9 @@ impl Run {
     }
 
     fn cannot_read(&mut self, stream: &Stream, error: &io::Error) -> Result<(), Trouble> {
+        if self.surroundings.has_ended() {
+            return Err(Trouble::Ended);
+        }
         let name = self.courses.get(stream).and_then(|course| course.owed.front());
         let name = name.map_or_else(|| stream.live.to_string(), |owed| owed.segment.to_string());
         let path = self.ground.disk.path().join(&*stream.app).join(name);

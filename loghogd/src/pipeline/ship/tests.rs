@@ -211,6 +211,7 @@ impl World {
             keeps_marks: self.how == How::Marks,
             limits: self.limits,
         };
+        let surroundings = Surroundings::new(self.runtime.handle().clone(), "0", TimeZone::UTC);
         let mut run = Run {
             name: "far".into(),
             way: match self.how {
@@ -223,6 +224,7 @@ impl World {
                 notices: self.bell.notices.clone(),
                 zone: TimeZone::UTC,
                 follows: self.follows,
+                surroundings: surroundings.clone(),
             },
             table: Arc::clone(&self.table),
             receipts,
@@ -230,7 +232,7 @@ impl World {
             bell: Arc::clone(&self.bell),
             stats: Arc::clone(&self.stats),
             board: Board::new("far", "test"),
-            surroundings: Surroundings::new(self.runtime.handle().clone(), "0", TimeZone::UTC),
+            surroundings,
             throttle: Throttle::new(None, Instant::now()),
             courses: BTreeMap::new(),
             ready: Default::default(),

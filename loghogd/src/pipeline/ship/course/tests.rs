@@ -18,12 +18,14 @@ fn course() -> Course {
 }
 
 fn ground(disk: &Simulated) -> Ground {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     Ground {
         disk: Arc::new(disk.clone()),
         claims: Claims::new(),
         notices: Notices::default(),
         zone: TimeZone::UTC,
         follows: true,
+        surroundings: Surroundings::new(runtime.handle().clone(), "0", TimeZone::UTC),
     }
 }
 
@@ -32,6 +34,15 @@ fn segment(format: Option<Format>) -> Owed {
         panic!("it is the name of a segment");
     };
     Owed { segment: Segment { format, ..segment }, bytes: 1 }
+}
+
+fn seal(disk: &Simulated, text: &str) -> Owed {
+    let sealed = segment(Some(Format::Gzip));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let name = sealed.segment.to_string();
+    disk.put("app", &name, &gzip.finish().unwrap(), "2026-11-20T13:00:00Z".parse().unwrap());
+    sealed
 }
 
 fn fill(course: &mut Course, ground: &Ground, records: usize) -> (Filled, usize) {
@@ -70,11 +81,7 @@ fn the_name_of_a_file_is_safe_before_its_messages_leave() {
 fn what_is_read_to_its_end_holds_no_decoder() {
     let disk = Simulated::new();
     let (mut course, ground) = (course(), ground(&disk));
-    let sealed = segment(Some(Format::Gzip));
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(LINES.as_bytes()).unwrap();
-    let name = sealed.segment.to_string();
-    disk.put("app", &name, &gzip.finish().unwrap(), "2026-11-20T13:00:00Z".parse().unwrap());
+    let sealed = seal(&disk, LINES);
     let began = sealed.segment.began;
     course.looked([sealed].into());
     assert_eq!(fill(&mut course, &ground, 1), (Filled::Part(None), 1));
@@ -82,4 +89,19 @@ fn what_is_read_to_its_end_holds_no_decoder() {
     assert_eq!(fill(&mut course, &ground, 5), (Filled::Part(Some(began)), 1));
     assert!(!course.holds_decoder() && course.is_open());
     assert_eq!(fill(&mut course, &ground, 5), (Filled::Through(began), 0));
+}
+
+#[test]
+fn who_has_to_end_does_not_first_decode_up_to_where_he_was() {
+    let disk = Simulated::new();
+    let (mut course, ground) = (course(), ground(&disk));
+    course.looked([seal(&disk, &LINES.repeat(20))].into());
+    assert_eq!(fill(&mut course, &ground, 30), (Filled::Part(None), 30));
+    course.state.mark = course.reading.as_ref().unwrap().mark;
+    course.rewind();
+    ground.surroundings.end();
+    let mut batch = Batch::default();
+    let limits = Limits { records: 1, bytes: 1 << 20 };
+    let error = course.fill(&ground, &mut batch, limits).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Interrupted);
 }
