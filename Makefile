@@ -65,7 +65,8 @@ setup:
 	tools/setup
 	tools/python "$(ENVIRONMENT)"
 	tools/kafka
-	tools/influxdb
+	tools/debian-programs influxdb influxd=influxdb victoria-metrics=victoria-metrics
+	tools/debian-programs prometheus promtool=prometheus
 	tools/s3-services
 
 .PHONY: format

@@ -3,6 +3,8 @@
 //! Invariant: sockets are bound before privileges are dropped; what was read is written before the end.
 //! Leaves out: what happens to a message (`pipeline`).
 
+mod confine;
+mod manager;
 mod process;
 
 use std::path::Path;
@@ -18,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use self::manager::Watchdog;
 use crate::certs;
 use crate::cli::RunArgs;
 use crate::clock::Clock;
@@ -34,6 +37,7 @@ use crate::limits::{
 };
 use crate::own_log::OwnLog;
 use crate::pipeline::accept::bind::{self, Sockets};
+use crate::pipeline::accept::inherit::Inherited;
 use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::{self, Bell};
 use crate::pipeline::persist::journal::{self, Journal};
@@ -73,20 +77,26 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     if args.daemon_child {
         process::begin_session()?;
     }
-    let runtime = Runtime::new()
-        .context("cannot start the runtime; see the limits of processes and files")?;
-    // From here on no signal can end a daemon that has written its pidfile.
-    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let held = process::hold_signals()?;
     let connections_max = descriptors(&config);
     process::make_folders(&config)?;
-    let sockets = bind::bind(&config.server.listen)?;
-    let status_page = config.status.as_ref().map(|address| (address, Listener::bind(address)));
+    let mut inherited = Inherited::from_env();
+    let sockets = bind::bind(&config.server.listen, &mut inherited)?;
+    let page = config.status.as_ref();
+    let page = page.map(|address| (address, Listener::bind(address, &mut inherited)));
+    let unused = inherited.close();
     let tls = config.server.tls.as_ref().map(certs::server_config).transpose()?;
     let pidfile = config.main.pidfile.as_deref().map(process::PidFile::write).transpose()?;
     if let Some(user) = &config.main.user {
         process::become_user(user)?;
     }
     process::check_writable(&config)?;
+    // What holds for a thread holds for those that it starts: no other one runs yet.
+    let confined = confine::confine(&config)?;
+    let runtime = Runtime::new()
+        .context("cannot start the runtime; see the limits of processes and files")?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    held.thread_unblock().context("cannot listen for signals")?;
 
     let clock = Clock::system();
     let own_log = open_own_log(&config, !args.daemon_child, clock.clone())?;
@@ -95,9 +105,15 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     info!("loghogd {} starts, {} facilities", env!("CARGO_PKG_VERSION"), loaded.table.len());
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     config.server.tls.iter().flat_map(certs::warnings).for_each(|warning| warn!("{warning}"));
+    info!("{confined}");
+    for address in &unused {
+        warn!(
+            "the service manager listens on {address}, and [server] does not: nobody is served there"
+        );
+    }
     sockets.passed_over.iter().for_each(|address| warn!("{address}; going on without it"));
 
-    let status_page = status_page.and_then(|(address, bound)| {
+    let page = page.and_then(|(address, bound)| {
         let refused = |error| {
             warn!("cannot listen on {address} for the status page: {error}; going on without it; see [status] listen");
         };
@@ -190,11 +206,12 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     runtime.block_on(async {
         listen(&road, sockets)?;
         control::listen(&config.main.rundir, &rooms)?;
-        if let Some(listener) = status_page {
+        if let Some(listener) = page {
             info!("listening on status {}", listener.address());
             status::http::serve(listener, Arc::clone(&rooms))?;
         }
         info!("ready");
+        manager::ready();
         if args.daemon_child {
             process::say_ready()?;
         }
@@ -217,6 +234,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
     // Stopping runs in data order: no more connections; what they have sent
     // is read up to a point, and carried on; when the last end of the way to
     // the disk is gone, the disk's thread writes what it has, syncs and ends.
+    manager::stopping();
     let stopped = Instant::now();
     writing.hurry();
     let _ = stop.send(Some(stopped + DRAIN_TIME_MAX));
@@ -341,15 +359,19 @@ impl Running<'_> {
         disk_gone: &mut oneshot::Receiver<()>,
         reload: impl Fn(Arc<Table>),
     ) {
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
+                () = watchdog.alive() => {}
                 _ = &mut *disk_gone => return error!(
                     "the thread that writes has ended by a fault of its own: stopping; please report this"
                 ),
                 _ = signals.hang_up.recv() => {
+                    manager::reloading();
                     self.reload();
                     reload(self.road.shared().table.load_full());
                     self.bell.ring_for_all();
+                    manager::ready();
                 }
                 _ = signals.user_1.recv() => {
                     self.road.ask_for_drops();

@@ -31,6 +31,9 @@ pub struct Site {
     zone: Option<String>,
     /// The log folder's own disk.
     disk: Option<Disk>,
+    environment: Vec<(String, String)>,
+    /// What becomes the daemon; its command line follows.
+    opener: Option<Command>,
 }
 
 impl Site {
@@ -46,7 +49,23 @@ impl Site {
             std::fs::create_dir(folder.path().join(below)).expect("a writable temp folder");
         }
         let disk = tiny_disk_bytes.map(|bytes| Disk::mount(&folder.path().join("log"), bytes));
-        Site { folder, arguments, zone, disk }
+        Site { folder, arguments, zone, disk, environment: Vec::new(), opener: None }
+    }
+
+    /// Starts the daemon with these in its environment.
+    #[must_use]
+    pub fn environment(mut self, environment: &[(&str, &str)]) -> Site {
+        let owned = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        self.environment = owned.collect();
+        self
+    }
+
+    /// Starts another program, which becomes the daemon: its command line ends with the
+    /// daemon's program.
+    #[must_use]
+    pub fn behind(mut self, opener: Command) -> Site {
+        self.opener = Some(opener);
+        self
     }
 
     /// The folder of everything.
@@ -115,10 +134,16 @@ impl Site {
 
     /// The command that starts the daemon of this site.
     pub fn command(&self) -> Command {
-        let mut command = match &self.disk {
-            None => Command::new(binary("loghogd")),
-            Some(disk) => disk.enter(self.folder(), &binary("loghogd")),
+        let mut command = match (&self.disk, &self.opener) {
+            (Some(disk), _) => disk.enter(self.folder(), &binary("loghogd")),
+            (None, Some(opener)) => {
+                let mut command = Command::new(opener.get_program());
+                command.args(opener.get_args());
+                command
+            }
+            (None, None) => Command::new(binary("loghogd")),
         };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("--config").arg(self.config_file()).args(&self.arguments);
         command.current_dir(self.folder()).stdin(Stdio::null());
         if let Some(zone) = &self.zone {
@@ -206,6 +231,11 @@ impl Daemon {
     /// The first address for TLS.
     pub fn tls(&self) -> SocketAddr {
         self.address("tls")
+    }
+
+    /// The address of the status page.
+    pub fn status(&self) -> SocketAddr {
+        self.address("status")
     }
 
     /// All addresses, each with `tcp`, `udp` or `tls`.

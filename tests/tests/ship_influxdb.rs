@@ -4,7 +4,7 @@
 //! Two targets: one follows the live files, one takes closed segments. The daemon is
 //! killed, the server killed, frozen and stopped meanwhile.
 //! `LOGHOG_CRASH_ROUNDS` sets how often; `LOGHOG_SEED` repeats what is drawn.
-//! `tools/influxdb` fetches the server.
+//! `tools/debian-programs` fetches the server.
 
 use std::collections::BTreeMap;
 use std::path::Path;

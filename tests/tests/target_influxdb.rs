@@ -1,7 +1,7 @@
 //! Ships to a real InfluxDB and a real VictoriaMetrics, and to servers that do
 //! what those do only on bad days.
 //!
-//! `tools/influxdb` fetches both.
+//! `tools/debian-programs` fetches both.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -2,7 +2,7 @@
 //!
 //! The target is driven as the daemon drives it: with batches of lines that were read
 //! from a file, one after another. The server runs on the same machine and takes
-//! its part of the processors; what is ours of them is told apart. `tools/influxdb`
+//! its part of the processors; what is ours of them is told apart. `tools/debian-programs`
 //! fetches the server.
 
 use std::fmt::Write as _;

@@ -51,6 +51,8 @@ pub struct Main {
     pub pidfile: Option<PathBuf>,
     /// The user to become when started as root.
     pub user: Option<String>,
+    /// Give up whatever the daemon does not need, where the kernel can see to it.
+    pub confine: bool,
     /// Most log files open at once; the least recently used is closed.
     pub open_files_max: usize,
     /// Most hosts with a file of their own in one facility; messages of

@@ -10,10 +10,11 @@ pub mod s3;
 
 pub use options::Options;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU64;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::checked::Places;
 use super::facility::Secret;
@@ -41,6 +42,8 @@ pub struct Target {
     pub rate_bytes: Option<NonZeroU64>,
     /// What kind of target, and its own options.
     pub kind: Kind,
+    /// Files that its options name: certificates, secrets.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// When files are shipped.
@@ -125,7 +128,8 @@ fn target(
         options.refuse("when", Refused::new(message, "leave when out, or write sealed"));
     }
     options.refuse_unknown(kind.name());
-    Some(Target { name: name.into(), when, rate_bytes, kind })
+    let files = options.take_files();
+    Some(Target { name: name.into(), when, rate_bytes, kind, files })
 }
 
 fn when(text: &str) -> Result<When, Refused> {

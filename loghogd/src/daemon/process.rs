@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{self, AccessFlags, User};
 
 use crate::config::checked::Config;
@@ -76,6 +77,18 @@ pub(super) fn say_ready() -> Result<()> {
     Ok(())
 }
 
+/// Keeps the signals away that we listen to, until we do: no signal can end a daemon that
+/// has written its pidfile. Threads that begin meanwhile never get them.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn hold_signals() -> Result<SigSet> {
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+    let signals = SigSet::from_iter(signals);
+    signals.thread_block().context("cannot hold signals")?;
+    Ok(signals)
+}
+
 /// Raises the limit of open files to what the system allows us; returns it.
 pub(super) fn raise_open_files() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
@@ -129,6 +142,7 @@ pub(super) fn become_user(name: &str) -> Result<()> {
         .and_then(|()| unistd::setgid(user.gid))
         .and_then(|()| unistd::setuid(user.uid))
         .with_context(|| format!("cannot become user {name}"))?;
+    // The groups are those of the user now, none of root's (initgroups(3)).
     // A process that could come back would not have dropped anything.
     if unistd::setuid(unistd::Uid::from_raw(0)).is_ok() {
         bail!("privileges could not be dropped: the system let us become root again");
@@ -232,7 +246,7 @@ impl Drop for PidFile {
 }
 
 /// The folders that we write to, each with the option that names it.
-fn folders(config: &Config) -> Vec<(&'static str, PathBuf)> {
+pub(super) fn folders(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mut folders = vec![
         ("[main] logdir", config.main.logdir.clone()),
         ("[main] workdir", config.main.workdir.clone()),

@@ -5,12 +5,14 @@
 //!
 //! ```text
 //! bind   addresses -> sockets, before privileges are dropped
+//! inherit those that are open already
 //! tcp    a listening socket -> connections
 //! tls    a connection -> one whose peer has shown its certificate
 //! udp    a socket -> datagrams, many a call
 //! ```
 
 pub mod bind;
+pub mod inherit;
 pub mod tcp;
 pub mod tls;
 pub mod udp;

@@ -35,6 +35,7 @@ use crate::config::status::Address;
 use crate::limits::{
     ACCEPT_PAUSE, STATUS_ASK_TIME_MAX, STATUS_CONNECTIONS_MAX, STATUS_HEAD_BYTES_MAX,
 };
+use crate::pipeline::accept::inherit::Inherited;
 
 /// A socket for the status page, bound and non-blocking.
 #[derive(Debug)]
@@ -46,16 +47,19 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Binds an address. A socket that a daemon before has left in the file system is
+    /// Binds an address that is not inherited. A socket that a daemon before has left in the file system is
     /// replaced; anything else there is not. Everybody on this machine may ask at it,
     /// as at a port of the loopback.
     ///
     /// # Errors
     /// What the system says.
-    pub fn bind(address: &Address) -> io::Result<Listener> {
+    pub fn bind(address: &Address, inherited: &mut Inherited) -> io::Result<Listener> {
         match address {
             Address::Tcp(address) => {
-                let listener = StdTcpListener::bind(address)?;
+                let listener = match inherited.take_stream(*address) {
+                    Some(listener) => listener,
+                    None => StdTcpListener::bind(address)?,
+                };
                 listener.set_nonblocking(true)?;
                 Ok(Listener::Tcp(listener))
             }

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::golden;
+use crate::services::fetched;
 use crate::wait::{DEADLINE, wait_until};
 
 /// How long a question may take.
@@ -246,7 +246,7 @@ impl Server {
     fn start(&mut self, is_ready: impl Fn(SocketAddr) -> bool) {
         assert!(self.child.is_none(), "it runs");
         let log = File::create(self.folder.path().join("log")).expect("a writable folder");
-        let child = Command::new(program(self.program))
+        let child = Command::new(fetched("influxdb", self.program))
             .args(&self.arguments)
             .env("HOME", self.folder.path())
             .current_dir(self.folder.path())
@@ -311,15 +311,6 @@ fn config(server: &Server, setup: &Setup) -> String {
         auth = setup.auth,
         body_bytes_max = setup.body_bytes_max.unwrap_or(25_000_000),
     )
-}
-
-/// What `tools/influxdb` has fetched.
-fn program(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| golden::repository().join("target"), PathBuf::from);
-    let path = target.join("services/influxdb").join(name);
-    assert!(path.is_file(), "{} is missing: run `tools/influxdb` first", path.display());
-    path
 }
 
 /// One where nobody listens. Somebody else could take it before we do; the server says

@@ -23,6 +23,8 @@ pub struct Options<'a> {
     problems: &'a mut Problems,
     /// What was asked for.
     known: RefCell<BTreeSet<String>>,
+    /// Files that were named.
+    files: BTreeSet<PathBuf>,
 }
 
 impl<'a> Options<'a> {
@@ -32,7 +34,8 @@ impl<'a> Options<'a> {
         places: Places<'a>,
         problems: &'a mut Problems,
     ) -> Options<'a> {
-        Options { raw, section, places, problems, known: RefCell::default() }
+        let (known, files) = (RefCell::default(), BTreeSet::new());
+        Options { raw, section, places, problems, known, files }
     }
 
     /// Text on one line; none when the option is not there or empty.
@@ -85,8 +88,14 @@ impl<'a> Options<'a> {
 
     /// A path, taken from the folder of the file.
     pub fn path(&mut self, option: &str) -> Option<PathBuf> {
-        let text = self.text(option)?;
-        Some(self.places.folder.join(text))
+        let path = self.places.folder.join(self.text(option)?);
+        self.files.insert(path.clone());
+        Some(path)
+    }
+
+    /// All files that were named so far.
+    pub(super) fn take_files(&mut self) -> BTreeSet<PathBuf> {
+        std::mem::take(&mut self.files)
     }
 
     /// A template with these places.
@@ -150,6 +159,10 @@ impl<'a> Options<'a> {
             .map(|(name, value)| {
                 let rest = name.strip_prefix(prefix).unwrap_or_default().to_owned();
                 known.insert(name);
+                // Some of a library's options are files; it wants them from the root.
+                if value.starts_with('/') {
+                    self.files.insert(value.as_str().into());
+                }
                 (rest, value)
             })
             .collect()

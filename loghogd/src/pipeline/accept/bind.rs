@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::inherit::Inherited;
 use crate::config::checked::{Family, Listen};
 use crate::connections::Transport;
 use crate::limits::{
@@ -63,15 +64,15 @@ pub struct Sockets {
     pub passed_over: Vec<BindError>,
 }
 
-/// Binds every address. The IPv6 loopback, which is configured unless one says
+/// Binds every address that is not among those inherited. The IPv6 loopback, which is configured unless one says
 /// otherwise, is passed over on a machine without IPv6.
 ///
 /// # Errors
 /// The first one that cannot be had.
-pub fn bind(addresses: &[Listen]) -> Result<Sockets, BindError> {
+pub fn bind(addresses: &[Listen], inherited: &mut Inherited) -> Result<Sockets, BindError> {
     let mut sockets = Sockets::default();
     for listen in addresses {
-        match bind_one(listen, &mut sockets) {
+        match bind_one(listen, inherited, &mut sockets) {
             Err(error) if addresses.len() > 1 && error.lacks_ipv6() => {
                 sockets.passed_over.push(error)
             }
@@ -81,13 +82,17 @@ pub fn bind(addresses: &[Listen]) -> Result<Sockets, BindError> {
     Ok(sockets)
 }
 
-fn bind_one(listen: &Listen, sockets: &mut Sockets) -> Result<(), BindError> {
+fn bind_one(
+    listen: &Listen,
+    inherited: &mut Inherited,
+    sockets: &mut Sockets,
+) -> Result<(), BindError> {
     let address = resolve(listen)?;
     if listen.tls {
-        let listener = stream(Transport::Tls, address)?;
+        let listener = stream(Transport::Tls, address, inherited)?;
         sockets.streams.push((Transport::Tls, listener));
     } else {
-        let (listener, socket) = pair(address)?;
+        let (listener, socket) = pair(address, inherited)?;
         sockets.streams.push((Transport::Tcp, listener));
         sockets.datagrams.push(socket);
     }
@@ -109,13 +114,16 @@ fn resolve(listen: &Listen) -> Result<SocketAddr, BindError> {
 
 /// TCP and UDP on one port. When any port will do, several are tried: the
 /// one that TCP gets may be taken for UDP.
-fn pair(address: SocketAddr) -> Result<(TcpListener, (UdpSocket, usize)), BindError> {
+fn pair(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<(TcpListener, (UdpSocket, usize)), BindError> {
     const TRIES: usize = 32;
     let mut tries = 1..if address.port() == 0 { TRIES } else { 1 };
     loop {
-        let listener = stream(Transport::Tcp, address)?;
+        let listener = stream(Transport::Tcp, address, inherited)?;
         let bound = listener.local_addr().map_err(|e| refused(Transport::Tcp, address, e))?;
-        match datagram(bound) {
+        match datagram(bound, inherited) {
             Ok(socket) => return Ok((listener, socket)),
             Err(_) if tries.next().is_some() => {}
             Err(error) => return Err(refused(Transport::Udp, bound, error)),
@@ -123,9 +131,16 @@ fn pair(address: SocketAddr) -> Result<(TcpListener, (UdpSocket, usize)), BindEr
     }
 }
 
-fn stream(transport: Transport, address: SocketAddr) -> Result<TcpListener, BindError> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn stream(
+    transport: Transport,
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<TcpListener, BindError> {
+    let open = |passed: Option<TcpListener>| {
+        let socket = match &passed {
+            Some(passed) => passed.try_clone()?.into(),
+            None => Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?,
+        };
         // A restart must not wait for old connections to be forgotten.
         socket.set_reuse_address(true)?;
         // Connections inherit this from their listening socket (tcp(7)): a
@@ -135,31 +150,39 @@ fn stream(transport: Transport, address: SocketAddr) -> Result<TcpListener, Bind
             .with_interval(KEEPALIVE_EVERY)
             .with_retries(KEEPALIVE_TIMES);
         socket.set_tcp_keepalive(&keepalive)?;
-        prepare(&socket, address)?;
+        prepare(&socket, address, passed.is_some())?;
         socket.listen(i32::try_from(LISTEN_BACKLOG).unwrap_or(i32::MAX))?;
         Ok(socket.into())
     };
-    open().map_err(|error| refused(transport, address, error))
+    open(inherited.take_stream(address)).map_err(|error| refused(transport, address, error))
 }
 
-fn datagram(address: SocketAddr) -> io::Result<(UdpSocket, usize)> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+fn datagram(address: SocketAddr, inherited: &mut Inherited) -> io::Result<(UdpSocket, usize)> {
+    let passed = inherited.take_datagram(address);
+    let is_bound = passed.is_some();
+    let socket = match passed {
+        Some(passed) => passed.into(),
+        None => Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?,
+    };
     // Beyond the system's limit with CAP_NET_ADMIN, else up to it.
     if setsockopt(&socket, sockopt::RcvBufForce, &UDP_BUFFER_BYTES).is_err() {
         socket.set_recv_buffer_size(UDP_BUFFER_BYTES)?;
     }
     setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-    prepare(&socket, address)?;
+    prepare(&socket, address, is_bound)?;
     let granted = socket.recv_buffer_size()?;
     Ok((socket.into(), granted))
 }
 
-fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+fn prepare(socket: &Socket, address: SocketAddr, is_bound: bool) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    if is_bound {
+        return Ok(());
+    }
     if address.is_ipv6() {
         // An IPv4 address of the same port is a socket of its own.
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())
 }
 
@@ -182,6 +205,11 @@ fn refused(transport: Transport, address: SocketAddr, source: io::Error) -> Bind
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::accept::inherit::tests::inherited;
+
+    fn bind(addresses: &[Listen]) -> Result<Sockets, BindError> {
+        super::bind(addresses, &mut Inherited::default())
+    }
 
     fn listen(host: &str, port: u16, family: Family, tls: bool) -> Listen {
         Listen { host: host.into(), port, family, tls }
@@ -192,6 +220,25 @@ mod tests {
         let sockets = bind(&[listen("127.0.0.1", 0, Family::V4, false)]).unwrap();
         let tcp = sockets.streams[0].1.local_addr().unwrap();
         assert_eq!(sockets.datagrams[0].0.local_addr().unwrap(), tcp);
+    }
+
+    #[test]
+    fn sockets_that_are_open_already_are_taken_and_others_are_not() {
+        let streams = vec![TcpListener::bind("127.0.0.1:0").unwrap()];
+        let stream = streams[0].local_addr().unwrap();
+        let datagrams = vec![UdpSocket::bind(stream).unwrap()];
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stranger = other.local_addr().unwrap();
+        let mut passed = inherited(streams.into_iter().chain([other]).collect(), datagrams);
+        let sockets =
+            super::bind(&[listen("127.0.0.1", stream.port(), Family::V4, false)], &mut passed)
+                .unwrap();
+        assert_eq!(sockets.streams[0].1.local_addr().unwrap(), stream);
+        assert_eq!(sockets.datagrams[0].0.local_addr().unwrap(), stream);
+        std::net::TcpStream::connect(stream).unwrap();
+        let error = sockets.datagrams[0].0.recv(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(passed.close(), [format!("tcp {stranger}")]);
     }
 
     #[test]
