@@ -229,12 +229,10 @@ impl Receipts {
             kept.unknown.is_none() || *key.target != *target || *key.stream.app != *app
         });
         for (live, revisions) in found {
-            let stream = Stream { app: app.into(), live };
+            let stream = Stream { app: app.into(), live: live.clone() };
             let key = Key { target: target.into(), stream };
-            if !known.states.contains_key(&key) {
-                let kept = newest(&*self.disk, &folder, &key.stream.live, &revisions);
-                known.states.insert(key, kept);
-            }
+            let read = || newest(&*self.disk, &folder, &live, &revisions);
+            known.states.entry(key).or_insert_with(read);
         }
     }
 
