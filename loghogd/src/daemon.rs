@@ -298,10 +298,8 @@ fn rooms(
 /// The states of targets, in a folder of their own below the log folder.
 fn open_receipts(logdir: &Path) -> Result<Receipts> {
     let path = logdir.join(journal::FOLDER).join("ship");
-    let opened = std::fs::create_dir_all(&path)
-        .and_then(|()| LogDir::open(&path))
-        .and_then(|disk| Receipts::open(Arc::new(disk)));
-    opened.with_context(|| format!("cannot read what was shipped, in {}", path.display()))
+    Receipts::open_at(path.clone())
+        .with_context(|| format!("cannot read what was shipped, in {}", path.display()))
 }
 
 fn locked(shippers: &Mutex<Shippers>) -> MutexGuard<'_, Shippers> {

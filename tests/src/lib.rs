@@ -22,15 +22,16 @@ pub mod process;
 pub mod proof;
 pub mod proxy;
 pub mod random;
+pub mod rounds;
 pub mod scenario;
 pub mod segments;
 pub mod services;
 pub mod session;
-pub mod sources;
 pub mod tls;
 pub mod wait;
 pub mod zone;
 
 pub use daemon::{Daemon, Site, Stopped};
+pub use rounds::rounds;
 pub use scenario::Scenario;
 pub use wait::{DEADLINE, wait_until};

@@ -25,7 +25,7 @@ use crate::golden;
 #[derive(Debug)]
 pub struct Scenario {
     facilities: String,
-    options: BTreeMap<&'static str, BTreeMap<String, String>>,
+    options: BTreeMap<String, BTreeMap<String, String>>,
     authority: Option<PathBuf>,
     pub(crate) arguments: Vec<String>,
     pub(crate) zone: Option<String>,
@@ -58,18 +58,25 @@ impl Scenario {
         self
     }
 
+    /// Ships to a target of this name, with these options of `[ship:NAME]`.
+    #[must_use]
+    pub fn target(self, name: &str, options: &[(&str, &str)]) -> Scenario {
+        let section = format!("ship:{name}");
+        options.iter().fold(self, |scenario, (name, value)| scenario.option(&section, name, value))
+    }
+
     /// An option of `loghogd.conf`; it replaces the usual one.
     #[must_use]
-    pub fn option(mut self, section: &'static str, name: &str, value: &str) -> Scenario {
-        let options = self.options.entry(section).or_default();
+    pub fn option(mut self, section: &str, name: &str, value: &str) -> Scenario {
+        let options = self.options.entry(section.to_owned()).or_default();
         options.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// Leaves an option of `loghogd.conf` out.
     #[must_use]
-    pub fn without(mut self, section: &'static str, name: &str) -> Scenario {
-        self.options.entry(section).or_default().remove(name);
+    pub fn without(mut self, section: &str, name: &str) -> Scenario {
+        self.options.entry(section.to_owned()).or_default().remove(name);
         self
     }
 
@@ -123,9 +130,9 @@ impl Scenario {
         }
         std::fs::write(site.facilities_file(), &self.facilities).expect("a writable site");
         let mut options = self.options;
-        let mut set = |section: &'static str, name: &str, value: PathBuf| {
+        let mut set = |section: &str, name: &str, value: PathBuf| {
             let value = value.to_string_lossy().into_owned();
-            options.entry(section).or_default().entry(name.to_owned()).or_insert(value);
+            options.entry(section.to_owned()).or_default().entry(name.to_owned()).or_insert(value);
         };
         set("main", "facilities_config", site.facilities_file());
         set("main", "logdir", site.log_dir());

@@ -13,7 +13,7 @@ use loghog_tests::files::records;
 use loghog_tests::frames::frame;
 use loghog_tests::load::{Load, assert_gapless, numbers};
 use loghog_tests::segments::{self, assert_nothing_else};
-use loghog_tests::{DEADLINE, Scenario, wait_until};
+use loghog_tests::{DEADLINE, Scenario, rounds, wait_until};
 
 const FILES: [&str; 2] = ["one/root.log", "two/root.log"];
 
@@ -124,13 +124,6 @@ fn kill_again_and_again(scenario: Scenario) {
         site = daemon.stop().site;
         // Each round has numbers of its own.
         fs::remove_dir_all(&folder).unwrap();
-    }
-}
-
-fn rounds(usual: usize) -> usize {
-    match std::env::var("LOGHOG_CRASH_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
-        Err(_) => usual,
     }
 }
 

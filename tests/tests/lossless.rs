@@ -17,7 +17,7 @@ use loghog_tests::numbered::{Done, Numbered, Plan};
 use loghog_tests::proxy::Proxy;
 use loghog_tests::random::Random;
 use loghog_tests::segments::{self, assert_nothing_else, records_when_sealed};
-use loghog_tests::{DEADLINE, Daemon, Scenario, Site, wait_until};
+use loghog_tests::{DEADLINE, Daemon, Scenario, Site, rounds, wait_until};
 use nix::sys::signal::Signal;
 
 /// Files that turn by size and are sealed while all that happens; one is
@@ -210,11 +210,4 @@ fn some_of(plan: &Plan, numbers: impl Iterator<Item = u64>) -> String {
     let shown = |number: &u64| format!("{number} {} ", stem(plan.app, plan.logger(*number)));
     let first: String = all.iter().take(20).map(shown).collect();
     if all.is_empty() { first } else { format!("{} of them: {first}", all.len()) }
-}
-
-fn rounds(usual: usize) -> usize {
-    match std::env::var("LOGHOG_CRASH_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
-        Err(_) => usual,
-    }
 }

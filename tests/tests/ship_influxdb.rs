@@ -15,7 +15,7 @@ use loghog_tests::proxy::Proxy;
 use loghog_tests::random::Random;
 use loghog_tests::segments;
 use loghog_tests::services::influxdb::{InfluxDb, Setup};
-use loghog_tests::{DEADLINE, Daemon, Scenario, wait_until};
+use loghog_tests::{DEADLINE, Daemon, Scenario, rounds, wait_until};
 
 /// Files of text and of JSON, of one host and of all, that turn while all that happens.
 const FACILITIES: &str = "[DEFAULT]\nrotate = size\nbackup_count = 1000000\nship = live, sealed\n\
@@ -48,15 +48,19 @@ fn every_message_is_one_point_whatever_happens_to_the_daemon_and_the_server() {
     let (mut random, start) = (Random::from_environment(), Instant::now());
     let mut server = InfluxDb::start(Setup::default());
     let mut scenario = Scenario::new().fast_disk().facilities(FACILITIES);
-    for (section, when) in [("ship:live", "live"), ("ship:sealed", "sealed")] {
+    for when in ["live", "sealed"] {
         server.ask(&format!("CREATE DATABASE {when}"));
-        scenario = scenario
-            .option(section, "type", "influxdb")
-            .option(section, "when", when)
-            .option(section, "url", &server.url())
-            .option(section, "database", when)
-            .option(section, "timeout", "1s")
-            .option(section, "batch_points", "1000");
+        scenario = scenario.target(
+            when,
+            &[
+                ("type", "influxdb"),
+                ("when", when),
+                ("url", &server.url()),
+                ("database", when),
+                ("timeout", "1s"),
+                ("batch_points", "1000"),
+            ],
+        );
     }
     let proxy = Proxy::start_calm();
     let mut daemon = scenario.option("compressor", "level", "0").start();
@@ -209,11 +213,4 @@ fn check(server: &InfluxDb, database: &str, done: &[Done]) {
 fn closed_messages(folder: &Path, stem: &str) -> usize {
     let segments = segments::wait_until_sealed(folder, stem, 0);
     segments.iter().map(|name| segments::read(&folder.join(name)).lines().count()).sum()
-}
-
-fn rounds(usual: usize) -> usize {
-    match std::env::var("LOGHOG_CRASH_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
-        Err(_) => usual,
-    }
 }

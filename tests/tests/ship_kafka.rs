@@ -1,9 +1,11 @@
 //! Files on their way to a real broker: whatever is killed, frozen or started again on
-//! either side, a reader of what is committed finds each message once, in order.
+//! either side, a reader of what is committed finds each message once, in order; what is
+//! too large for Kafka is among the dead letters.
 //!
-//! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed; `make test-crash` asks for
-//! many.
+//! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed, `LOGHOG_SEED` repeats what
+//! is drawn; `make test-crash` asks for many.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -14,7 +16,7 @@ use loghog_tests::frames::frame;
 use loghog_tests::random::Random;
 use loghog_tests::segments;
 use loghog_tests::services::kafka::{Kafka, PATIENCE, Read};
-use loghog_tests::{Scenario, wait_until};
+use loghog_tests::{Scenario, rounds, wait_until};
 use rdkafka::Message as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -24,25 +26,30 @@ const FACILITIES: &str = "\
     [followed]\nrotate = size\nmax_size = 30000\nbackup_count = 100000\nship = live\n\
     [closed]\nrotate = size\nmax_size = 30000\nbackup_count = 100000\nformat = json\nship = closed\n";
 
+/// Longest record, in bytes; now and then there is a longer one.
+const RECORD_BYTES_MAX: usize = 10_000;
+
 fn scenario(broker: &Kafka) -> Scenario {
     let address = broker.address();
     let mut scenario = Scenario::new().fast_disk().facilities(FACILITIES);
-    for (section, when) in [("ship:live", "live"), ("ship:closed", "sealed")] {
-        scenario = scenario
-            .option(section, "type", "kafka")
-            .option(section, "brokers", &address)
-            .option(section, "when", when);
+    for (target, when) in [("live", "live"), ("closed", "sealed")] {
+        scenario = scenario.target(
+            target,
+            &[
+                ("type", "kafka"),
+                ("brokers", &address),
+                ("when", when),
+                ("kafka.message.max.bytes", &RECORD_BYTES_MAX.to_string()),
+            ],
+        );
     }
     scenario.option("compressor", "level", "0")
 }
 
 #[test]
 fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
-    let rounds = match std::env::var("LOGHOG_CRASH_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"),
-        Err(_) => 5,
-    };
-    let mut random = Random::new(0x6b61_666b_6121);
+    let rounds = rounds(5);
+    let mut random = Random::from_environment();
     let mut broker = Kafka::start();
     for app in ["followed", "closed"] {
         broker.create_topic(&format!("logs.{app}"), 1, &[]);
@@ -96,15 +103,20 @@ fn kills_of_the_daemon_and_of_the_broker_lose_and_double_nothing() {
     });
     let folder = |app: &str| daemon.log_dir().join(app);
     wait_until(PATIENCE, "all has arrived", || {
-        let followed = segments::records_when_sealed(&folder("followed"), "root").len();
+        let (followed, _) = parted(segments::records_when_sealed(&folder("followed"), "root"));
         let arrived = broker.read("logs.followed").len();
-        let closed = closed(&folder("closed")).len();
-        (arrived >= followed && broker.read("logs.closed").len() >= closed).then_some(())
+        let (closed, _) = parted(closed(&folder("closed")));
+        (arrived >= followed.len() && broker.read("logs.closed").len() >= closed.len())
+            .then_some(())
     });
-    let followed = segments::records_when_sealed(&folder("followed"), "root");
+    let (followed, too_large) = parted(segments::records_when_sealed(&folder("followed"), "root"));
     assert_same(&followed, &lines(&broker.read("logs.followed")));
-    assert_same(&closed(&folder("closed")), &lines(&broker.read("logs.closed")));
+    assert_eq!(letters(&daemon.log_dir(), "live"), too_large);
+    let (closed, too_large) = parted(closed(&folder("closed")));
+    assert_same(&closed, &lines(&broker.read("logs.closed")));
+    assert_eq!(letters(&daemon.log_dir(), "closed"), too_large);
     assert!(followed.len() > 100 * rounds, "hardly anything was sent: {}", followed.len());
+    println!("{} messages to each target, {rounds} kills", followed.len());
     let stopped = daemon.stop();
     assert!(stopped.status.success(), "{:?}", stopped.status);
 }
@@ -141,6 +153,27 @@ fn a_followed_file_is_with_its_readers_at_once() {
     assert!(median < Duration::from_secs(1), "{median:?}");
 }
 
+#[test]
+fn a_progress_topic_that_forgets_is_warned_of_and_used_all_the_same() {
+    let broker = Kafka::start();
+    broker.create_topic("loghog-progress", 1, &[("cleanup.policy", "delete")]);
+    for topic in ["logs.followed", "logs.closed"] {
+        broker.create_topic(topic, 1, &[]);
+    }
+    let daemon = scenario(&broker).start();
+    let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
+    socket.write_all(&frame("followed", "", "load", "a message")).unwrap();
+    let said = daemon.wait_until_it_said("cleanup.policy=compact");
+    let expected = format!(
+        "Kafka at {}: the topic loghog-progress has cleanup.policy=delete, so that it forgets",
+        broker.address()
+    );
+    assert!(said.contains(&expected), "{said}");
+    wait_until(PATIENCE, "it has arrived", || {
+        (broker.read("logs.followed").len() == 1).then_some(())
+    });
+}
+
 /// Sends messages, a few at a time, until it is over or the daemon has gone. Returns the
 /// number of the next one.
 fn send(address: SocketAddr, first: u64, is_over: &AtomicBool) -> u64 {
@@ -150,7 +183,10 @@ fn send(address: SocketAddr, first: u64, is_over: &AtomicBool) -> u64 {
         for app in ["followed", "closed"] {
             for number in number..number + 5 {
                 // Traces have lines of their own.
-                let body = format!("number {number}\nand its second line");
+                let mut body = format!("number {number}\nand its second line");
+                if number % 50 == 17 {
+                    body.push_str(&"x".repeat(RECORD_BYTES_MAX));
+                }
                 if socket.write_all(&frame(app, "", "load", &body)).is_err() {
                     return number + 5;
                 }
@@ -160,6 +196,27 @@ fn send(address: SocketAddr, first: u64, is_over: &AtomicBool) -> u64 {
         std::thread::sleep(Duration::from_millis(2));
     }
     number
+}
+
+/// Messages that Kafka takes, and the numbers of those that it does not.
+fn parted(messages: Vec<String>) -> (Vec<String>, BTreeSet<u64>) {
+    let (large, fit): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|message| message.len() > RECORD_BYTES_MAX);
+    (fit, large.iter().map(|message| number_of(message)).collect())
+}
+
+/// The numbers of the messages that are among a target's dead letters, once or more.
+fn letters(log_dir: &Path, target: &str) -> BTreeSet<u64> {
+    let path = log_dir.join(".loghogd/ship").join(target).join("dead-letter.log");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = |letter| serde_json::from_str::<Value>(letter).expect("JSON")["line"].to_string();
+    text.lines().map(|letter| number_of(&line(letter))).collect()
+}
+
+fn number_of(message: &str) -> u64 {
+    let (_, number) = message.split_once("number ").expect("it has a number");
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    number[..end].parse().expect("a number")
 }
 
 /// What stands in segments that are closed, in order.

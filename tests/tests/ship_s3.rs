@@ -1,7 +1,8 @@
 //! Segments go to a bucket, each once, while the daemon is killed again and again and the
 //! server is killed, frozen and started anew; `loghogd archive` finds them there.
 //!
-//! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed.
+//! `LOGHOG_CRASH_ROUNDS` sets how often the daemon is killed, `LOGHOG_SEED` repeats what
+//! is drawn.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 use loghog_tests::binaries::binary;
 use loghog_tests::load::Load;
+use loghog_tests::random::Random;
 use loghog_tests::services::s3::{ACCESS_KEY, Kind, S3, SECRET_KEY};
-use loghog_tests::{Scenario, Site, wait_until};
+use loghog_tests::{Scenario, Site, rounds, wait_until};
 use serde_json::Value;
 
 const FACILITIES: &str = "[plain]\nrotate = size\nmax_size = 300000\nbackup_count = 100000\n\
@@ -21,22 +23,23 @@ const FACILITIES: &str = "[plain]\nrotate = size\nmax_size = 300000\nbackup_coun
 const LONG: Duration = Duration::from_secs(180);
 
 fn scenario(s3: &S3) -> Scenario {
-    Scenario::new()
-        .fast_disk()
-        .facilities(FACILITIES)
-        .option("compressor", "level", "0")
-        .option("ship:archive", "type", "s3")
-        .option("ship:archive", "bucket", "logs")
-        .option("ship:archive", "endpoint", &s3.url())
-        .option("ship:archive", "access_key_id", ACCESS_KEY)
-        .option("ship:archive", "secret_access_key", SECRET_KEY)
-        .option("ship:archive", "timeout", "5s")
+    Scenario::new().fast_disk().facilities(FACILITIES).option("compressor", "level", "0").target(
+        "archive",
+        &[
+            ("type", "s3"),
+            ("bucket", "logs"),
+            ("endpoint", &s3.url()),
+            ("access_key_id", ACCESS_KEY),
+            ("secret_access_key", SECRET_KEY),
+            ("timeout", "5s"),
+        ],
+    )
 }
 
 #[test]
 fn kills_of_the_daemon_and_of_the_server_leave_each_segment_once_in_bucket_and_index() {
-    let rounds = std::env::var("LOGHOG_CRASH_ROUNDS")
-        .map_or(4, |rounds| rounds.parse().expect("LOGHOG_CRASH_ROUNDS is a number"));
+    let rounds = rounds(4);
+    let mut random = Random::from_environment();
     let mut s3 = S3::start(Kind::S3sFs);
     s3.make_bucket("logs");
     let mut site = scenario(&s3).site();
@@ -48,8 +51,8 @@ fn kills_of_the_daemon_and_of_the_server_leave_each_segment_once_in_bucket_and_i
             2 => s3.kill(),
             _ => {}
         }
-        daemon.wait_for_count("lines", 2_000 + 7_919 * round % 20_000);
-        std::thread::sleep(Duration::from_micros(99_991 * round % 300_000));
+        daemon.wait_for_count("lines", 2_000 + random.below(20_000));
+        std::thread::sleep(Duration::from_micros(random.below(300_000)));
         site = daemon.kill();
         load.wait();
         match round % 4 {
@@ -71,6 +74,7 @@ fn kills_of_the_daemon_and_of_the_server_leave_each_segment_once_in_bucket_and_i
     });
     let site = daemon.stop().site;
     let segments = segments(&folder).expect("all are sealed");
+    println!("{} segments, {rounds} kills", segments.len());
     let objects = s3.objects("logs");
     let bodies: BTreeMap<&[u8], &str> = objects
         .iter()

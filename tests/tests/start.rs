@@ -17,6 +17,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User, chown, getsid};
 
 #[test]
+fn a_daemon_that_ships_nothing_keeps_nothing_for_it() {
+    let daemon = Scenario::new().start();
+    assert!(!daemon.log_dir().join(".loghogd/ship").exists());
+}
+
+#[test]
 fn exit_codes_tell_usage_from_configuration() {
     let site = Scenario::new().site();
     let config = site.config_file();

@@ -121,7 +121,7 @@ fn prometheus_understands_the_metrics_and_finds_every_counter_with_its_meaning()
     assert!(metrics.contains(r#"host="a\"} 1\n# evil\\""#), "{metrics}");
     let help = metrics.lines().filter(|line| line.starts_with("# HELP")).count();
     let kinds = metrics.lines().filter(|line| line.starts_with("# TYPE")).count();
-    assert!(help == kinds && help > 50, "{help} and {kinds}");
+    assert!(help == kinds && help > 40, "{help} and {kinds}");
     let mut check = Command::new(promtool())
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -171,7 +171,7 @@ fn the_rules_for_alerts_are_rules_of_metrics_that_there_are() {
 #[test]
 fn a_full_disk_is_failing_with_its_reason_and_ready_again_when_there_is_room() {
     let daemon = scenario().tiny_disk(16 << 20).start();
-    daemon.site().disk().leave_free(0);
+    daemon.site().disk().leave_free(8 << 10);
     let load = Load::start(daemon.tcp(), "plain", "");
     let health = wait_until(DEADLINE, "it is failing", || {
         let (status, health) = get(daemon.status(), "/health");
@@ -196,7 +196,7 @@ fn what_is_missing_is_told_by_client() {
     let daemon = scenario().start();
     some_traffic(&daemon);
     // One that comes back with numbers that were never sent here, and has dropped some.
-    let mut session = greet(daemon.tcp(), &Who::new(1, "plain").host("h3").holding(8, 8)).unwrap();
+    let mut session = greet(daemon.tcp(), &Who::new(1, "plain").host("h3").holding(8, 9)).unwrap();
     let report = Report { dropped: vec![(Dropped::MemoryFull, 4)] };
     session.say(Type::Report, &report.encode()).unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -3,14 +3,14 @@
 //!
 //! `tools/debian-programs` fetches both.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
-use loghog_tests::batches::Lines;
+use loghog_tests::batches::{self, Lines};
 use loghog_tests::certs::Authority;
+use loghog_tests::fake_http::{Answer, FakeHttp};
 use loghog_tests::services::influxdb::{InfluxDb, Setup, VictoriaMetrics};
 use loghogd::config::ship::{Kind, influxdb::InfluxDb as Options};
 use loghogd::config::{Overrides, read_config};
@@ -45,16 +45,21 @@ impl Target {
         self.target.connect().map_err(|trouble| trouble.to_string())
     }
 
+    /// Delivers a batch; returns what the server will never take.
+    fn try_deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+        batches::deliver(&mut self.target, batch)
+    }
+
     /// Delivers what has to be taken as it is.
     #[track_caller]
     fn deliver(&mut self, batch: &Batch) {
-        assert_eq!(self.target.deliver(batch).unwrap(), []);
+        assert_eq!(self.try_deliver(batch).unwrap(), []);
     }
 
     /// Delivers what has to fail.
     #[track_caller]
     fn fail(&mut self, batch: &Batch) -> String {
-        self.target.deliver(batch).unwrap_err().to_string()
+        self.try_deliver(batch).unwrap_err().to_string()
     }
 }
 
@@ -211,7 +216,7 @@ fn lines_that_the_server_refuses_are_found_among_the_others() {
     write_raw(influxdb.address(), "my-app a=\"text\" 1795176000000000000");
     let text: String = (0..200).map(line).collect();
     let batch = Lines::new("my-app", "web").batch(text.as_bytes());
-    let refused = target.target.deliver(&batch).unwrap();
+    let refused = target.try_deliver(&batch).unwrap();
     let places: Vec<usize> = refused.iter().map(|refused| refused.message).collect();
     assert_eq!(places, [17, 57, 97, 137, 177]);
     for Refused { part, reason, .. } in &refused {
@@ -231,7 +236,7 @@ fn what_is_older_than_the_retention_policy_is_refused_with_its_reason() {
     influxdb.ask("CREATE RETENTION POLICY \"day\" ON \"logs\" DURATION 1d REPLICATION 1");
     let mut target = target_of(&influxdb, "retention_policy = day\n");
     let batch = Lines::new("my-app", "web").batch(b"2001-11-20 12:00:00.000000 - h - old\n");
-    let refused = target.target.deliver(&batch).unwrap();
+    let refused = target.try_deliver(&batch).unwrap();
     assert_eq!(refused[0].reason, "partial write: points beyond retention policy dropped=1");
 }
 
@@ -249,7 +254,7 @@ fn a_request_that_is_too_long_is_cut() {
     let mut target = target_of(&influxdb, "gzip = no\n");
     let long = format!("2026-11-20 13:00:00.000000 - h - {}\n", "x".repeat(30_000));
     let text = [long.as_bytes(), b"2026-11-20 13:00:00.000000 - h - short\n"].concat();
-    let refused = target.target.deliver(&Lines::new("my-app", "web").batch(&text)).unwrap();
+    let refused = target.try_deliver(&Lines::new("my-app", "web").batch(&text)).unwrap();
     let expected = Refused {
         part: 0,
         message: 0,
@@ -472,7 +477,7 @@ fn who_waits_for_an_answer_ends_soon_when_it_is_time_to() {
     influxdb.freeze();
     let surroundings = target.surroundings.clone();
     let batch = Lines::new("my-app", "web").batch(&messages(100));
-    let waiter = std::thread::spawn(move || target.target.deliver(&batch));
+    let waiter = std::thread::spawn(move || target.try_deliver(&batch));
     let start = Instant::now();
     surroundings.end();
     assert_eq!(waiter.join().unwrap(), Err(Trouble::Ended));
@@ -515,93 +520,9 @@ fn write_raw(address: SocketAddr, line: &str) {
     assert!(answer.contains(" 204 "), "{answer}");
 }
 
-/// What a bad server does with one request.
-#[derive(Clone)]
-enum Deed {
-    /// Reads it and says this.
-    Say(String),
-    /// Says this before it has read all of it, and closes the way RFC 9112, 9.6, wants it:
-    /// its own half first, and the rest when the other one has gone.
-    SayEarly(String),
-    /// Reads it, says this and nothing more, and does not close either.
-    Hang(String),
-}
-
-/// Does one deed a request, the last one again and again, and keeps what it was asked.
-struct BadServer {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl BadServer {
-    fn start(deeds: Vec<Deed>) -> BadServer {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let keep = Arc::clone(&asked);
-        // Ends with the test's process.
-        std::thread::spawn(move || {
-            let mut hung = Vec::new();
-            for (n, socket) in listener.incoming().enumerate() {
-                let mut socket = socket.unwrap();
-                let deed = deeds.get(n).or(deeds.last()).unwrap().clone();
-                let early = matches!(deed, Deed::SayEarly(_));
-                let request = read_request(&mut socket, early);
-                keep.lock().unwrap().push(request);
-                match deed {
-                    // Who has gone meanwhile does not listen.
-                    Deed::Say(text) => drop(socket.write_all(text.as_bytes())),
-                    Deed::SayEarly(text) => {
-                        let _ = socket.write_all(text.as_bytes());
-                        let _ = socket.shutdown(Shutdown::Write);
-                        let _ = io::copy(&mut socket, &mut io::sink());
-                    }
-                    Deed::Hang(text) => {
-                        let _ = socket.write_all(text.as_bytes());
-                        hung.push(socket);
-                    }
-                }
-            }
-        });
-        BadServer { address, asked }
-    }
-
-    fn saying(answers: &[&str]) -> BadServer {
-        BadServer::start(answers.iter().map(|answer| Deed::Say((*answer).to_owned())).collect())
-    }
-
-    fn target(&self, more: &str) -> Target {
-        Target::new(&format!("{}database = logs\ngzip = no\n{more}", self.url_option()))
-    }
-
-    fn url_option(&self) -> String {
-        format!("url = http://{}\n", self.address)
-    }
-}
-
-/// The head of a request, and its body unless `head_only`.
-fn read_request(socket: &mut TcpStream, head_only: bool) -> String {
-    let mut bytes = Vec::new();
-    let mut byte = [0];
-    while !bytes.ends_with(b"\r\n\r\n") && socket.read(&mut byte).unwrap_or(0) == 1 {
-        bytes.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&bytes).to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
-    if !head_only {
-        let mut body = vec![0; length];
-        let _ = socket.read_exact(&mut body);
-        bytes.extend(body);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn answer(status: &str, heads: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{heads}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
+/// A target that is a fake server.
+fn target_at(server: &FakeHttp, more: &str) -> Target {
+    Target::new(&format!("url = {}\ndatabase = logs\ngzip = no\n{more}", server.url()))
 }
 
 fn one_message() -> Batch {
@@ -612,45 +533,42 @@ fn one_message() -> Batch {
 fn servers_that_are_busy_are_given_the_time_that_they_ask_for() {
     let busy = r#"{"code":"too many requests","message":"slow down"}"#;
     for (status, heads, what, seconds) in [
-        (
-            "429 Too Many Requests",
-            "Retry-After: 7\r\n",
-            "wants less at a time (429): slow down",
-            Some(7),
-        ),
-        ("503 Unavailable", "", "has a fault of its own (503): slow down", None),
-        ("500 Oops", "", "has a fault of its own (500): slow down", None),
-        ("507 Insufficient Storage", "", "has a fault of its own (507): slow down", None),
+        (429, "Retry-After: 7\r\n", "wants less at a time (429): slow down", Some(7)),
+        (503, "", "has a fault of its own (503): slow down", None),
+        (500, "", "has a fault of its own (500): slow down", None),
+        (507, "", "has a fault of its own (507): slow down", None),
     ] {
-        let server = BadServer::saying(&[&answer(status, heads, busy)]);
-        let what = format!("InfluxDB at http://{} {what}", server.address);
+        let server = FakeHttp::telling(vec![Answer::Status(status, heads, busy.to_owned())]);
+        let what = format!("InfluxDB at {} {what}", server.url());
         let pause = seconds.map(Duration::from_secs);
         let expected = Trouble::Later { what, pause };
-        assert_eq!(server.target("").target.deliver(&one_message()), Err(expected));
+        assert_eq!(target_at(&server, "").try_deliver(&one_message()), Err(expected));
     }
 }
 
 #[test]
 fn answers_that_are_cut_or_never_end_are_no_answers() {
-    for (deed, expected) in [
-        (Deed::Say(String::new()), "has broken off: "),
-        (Deed::Say("HTTP/1.1 204 No Con".to_owned()), "has broken off: "),
-        (Deed::Say("HTTP/1.1 204 No Content\r\nX: ".to_owned()), "has broken off: "),
+    for (answer, expected) in [
+        (Answer::Text(String::new()), "has broken off: "),
+        (Answer::Text("HTTP/1.1 204 No Con".to_owned()), "has broken off: "),
+        (Answer::Text("HTTP/1.1 204 No Content\r\nX: ".to_owned()), "has broken off: "),
         (
-            Deed::Say("HTTP/1.1 400 Bad\r\nContent-Length: 99\r\n\r\n{\"error\":\"part".to_owned()),
+            Answer::Text(
+                "HTTP/1.1 400 Bad\r\nContent-Length: 99\r\n\r\n{\"error\":\"part".to_owned(),
+            ),
             "has broken off: ",
         ),
-        (Deed::Say("SSH-2.0-OpenSSH\r\n".to_owned()), "has broken off: "),
-        (Deed::Hang(String::new()), "has not answered within 1 s; "),
-        (Deed::Hang("HTTP/1.1 204".to_owned()), "has not answered within 1 s; "),
+        (Answer::Text("SSH-2.0-OpenSSH\r\n".to_owned()), "has broken off: "),
+        (Answer::Hanging(String::new()), "has not answered within 1 s; "),
+        (Answer::Hanging("HTTP/1.1 204".to_owned()), "has not answered within 1 s; "),
         (
-            Deed::Hang("HTTP/1.1 400 Bad\r\nContent-Length: 99\r\n\r\n{".to_owned()),
+            Answer::Hanging("HTTP/1.1 400 Bad\r\nContent-Length: 99\r\n\r\n{".to_owned()),
             "has not answered within 1 s; ",
         ),
     ] {
-        let server = BadServer::start(vec![deed]);
-        let trouble = server.target("timeout = 1s\n").target.deliver(&one_message()).unwrap_err();
-        let begin = format!("InfluxDB at http://{} {expected}", server.address);
+        let server = FakeHttp::telling(vec![answer]);
+        let trouble = target_at(&server, "timeout = 1s\n").try_deliver(&one_message()).unwrap_err();
+        let begin = format!("InfluxDB at {} {expected}", server.url());
         assert!(matches!(trouble, Trouble::Later { .. }), "{trouble:?}");
         assert!(trouble.to_string().starts_with(&begin), "{trouble}");
     }
@@ -658,11 +576,11 @@ fn answers_that_are_cut_or_never_end_are_no_answers() {
 
 #[test]
 fn a_no_before_the_request_is_through_is_heard() {
-    let too_large = answer("413 Too Large", "", "");
-    let server = BadServer::start(vec![Deed::SayEarly(too_large)]);
+    let too_large = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let server = FakeHttp::telling(vec![Answer::Early(too_large.to_owned())]);
     let long = format!("2026-11-20 12:00:00.000000 - h - {}\n", "x".repeat(3 << 20));
     let batch = Lines::new("my-app", "web").batch(long.as_bytes());
-    let refused = server.target("").target.deliver(&batch).unwrap();
+    let refused = target_at(&server, "").try_deliver(&batch).unwrap();
     assert_eq!(refused[0].reason, "the server takes no request of this length (413)");
 }
 
@@ -670,19 +588,16 @@ fn a_no_before_the_request_is_through_is_heard() {
 fn who_answers_but_is_no_influxdb_gets_nothing() {
     let page = "<html>welcome</html>";
     for (status, heads, expected) in [
-        ("200 OK", "", "has answered 200 where InfluxDB says 204; "),
-        (
-            "302 Found",
-            "Location: http://elsewhere/\r\n",
-            "sends us elsewhere (302): http://elsewhere/; ",
-        ),
-        ("405 Not Allowed", "", "has answered 405: <html>welcome</html>; "),
+        (200, "", "has answered 200 where InfluxDB says 204; "),
+        (302, "Location: http://elsewhere/\r\n", "sends us elsewhere (302): http://elsewhere/; "),
+        (405, "", "has answered 405: <html>welcome</html>; "),
     ] {
-        let server = BadServer::saying(&[&answer(status, heads, page)]);
-        for said in
-            [server.target("").connect().unwrap_err(), server.target("").fail(&one_message())]
-        {
-            let begin = format!("InfluxDB at http://{} {expected}", server.address);
+        let server = FakeHttp::telling(vec![Answer::Status(status, heads, page.to_owned())]);
+        for said in [
+            target_at(&server, "").connect().unwrap_err(),
+            target_at(&server, "").fail(&one_message()),
+        ] {
+            let begin = format!("InfluxDB at {} {expected}", server.url());
             assert!(said.starts_with(&begin), "{said}");
         }
     }
@@ -690,37 +605,37 @@ fn who_answers_but_is_no_influxdb_gets_nothing() {
 
 #[test]
 fn who_refuses_everything_stops_the_target_instead_of_every_record() {
-    let no = answer("400 Bad Request", "", r#"{"error":"invalid precision"}"#);
-    let server = BadServer::saying(&[&no]);
-    let mut target = server.target("");
+    let no = Answer::Status(400, "", r#"{"error":"invalid precision"}"#.to_owned());
+    let server = FakeHttp::telling(vec![no]);
+    let mut target = target_at(&server, "");
     target.connect().unwrap();
     let batch = Lines::new("my-app", "web").batch(&messages(10));
     assert_eq!(
         target.fail(&batch),
         format!(
-            "InfluxDB at http://{} refuses whatever we write: invalid precision; put the options of \
+            "InfluxDB at {} refuses whatever we write: invalid precision; put the options of \
              the target right, then reload loghogd (SIGHUP)",
-            server.address
+            server.url()
         )
     );
     // One that wants points is content with them.
-    let empty = answer("400 Bad Request", "", r#"{"message":"writing requires points"}"#);
-    let server = BadServer::saying(&[&empty, &answer("204 No Content", "", "")]);
-    let mut target = server.target("");
+    let empty = Answer::Status(400, "", r#"{"message":"writing requires points"}"#.to_owned());
+    let server = FakeHttp::telling(vec![empty, Answer::Status(204, "", String::new())]);
+    let mut target = target_at(&server, "");
     target.connect().unwrap();
     target.deliver(&batch);
 }
 
 #[test]
 fn credentials_go_in_a_head_and_never_into_the_url() {
-    let fine = answer("204 No Content", "", "");
-    let server = BadServer::saying(&[&fine]);
-    server.target("user = Aladdin\npassword = open sesame\n").deliver(&one_message());
+    let server = FakeHttp::telling(vec![Answer::Status(204, "", String::new())]);
+    let url = format!("url = {}\n", server.url());
+    target_at(&server, "user = Aladdin\npassword = open sesame\n").deliver(&one_message());
     let options = "version = 2\norg = my org\nbucket = b&c\ntoken = my-token\ngzip = no\n";
-    Target::new(&(server.url_option() + options)).deliver(&one_message());
+    Target::new(&(url.clone() + options)).deliver(&one_message());
     let options = "version = 3\ndatabase = logs\ntoken = my-token\ngzip = no\n";
-    Target::new(&(server.url_option() + options)).deliver(&one_message());
-    let asked = server.asked.lock().unwrap();
+    Target::new(&(url.clone() + options)).deliver(&one_message());
+    let asked = server.asked();
     let has = |place: usize, text: &str| asked[place].contains(text);
     assert!(asked[0].starts_with("POST /write?db=logs&precision=n HTTP/1.1\r\n"), "{}", asked[0]);
     assert!(has(0, "authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"), "{}", asked[0]);

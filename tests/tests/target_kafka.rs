@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
+use loghog_tests::batches::{self, Source};
 use loghog_tests::certs::Authority;
 use loghog_tests::proxy::{Proxy, Trouble as OnTheWay};
 use loghog_tests::services::kafka::{Choices, Kafka, PASSWORD, Read};
-use loghog_tests::sources::Source;
 use loghogd::config::ship::{Kind, kafka};
 use loghogd::config::{Overrides, read_config};
 use loghogd::pipeline::ship::kafka::KafkaTarget;
-use loghogd::pipeline::ship::{Batch, Mark, Records, Scope, Surroundings, Trouble};
+use loghogd::pipeline::ship::{Batch, Mark, Records, Refused, Scope, Surroundings, Trouble};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
@@ -62,9 +62,14 @@ impl Site {
         Ok(self.target.marks()?.and_then(|marks| marks.get(&**source.stream()).copied()))
     }
 
+    /// Delivers a batch; returns what Kafka will never take.
+    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+        batches::deliver(&mut self.target, batch)
+    }
+
     /// What is said when it begins or sends.
     fn trouble(&mut self, source: &Source) -> Trouble {
-        match self.begin(source).and_then(|_| self.target.deliver(&source.all())) {
+        match self.begin(source).and_then(|_| self.deliver(&source.all())) {
             Ok(refused) => panic!("it went well: {refused:?}"),
             Err(trouble) => trouble,
         }
@@ -116,7 +121,7 @@ fn records_arrive_with_all_that_is_known_of_them() {
     source.log("-", "nobody's");
     let mut site = Site::new("0000000000001001", &format!("brokers = {}", broker.address()));
     assert_eq!(site.begin(&source), Ok(None));
-    assert_eq!(site.target.deliver(&source.all()), Ok(vec![]));
+    assert_eq!(site.deliver(&source.all()), Ok(vec![]));
 
     let records = broker.read("logs.arrive_x20app");
     let keys: Vec<_> = records.iter().map(|record| record.key.as_deref()).collect();
@@ -159,7 +164,7 @@ fn topic_key_and_value_are_what_the_configuration_says() {
         ),
     );
     site.begin(&source).unwrap();
-    assert_eq!(site.target.deliver(&source.all()), Ok(vec![]));
+    assert_eq!(site.deliver(&source.all()), Ok(vec![]));
     let records = broker.read("raw.a");
     assert_eq!(records[0].value, "2026-11-20 12:00:00.000001 - a - one\n\ttwo");
     assert_eq!(records[0].key.as_deref(), Some("templates/"));
@@ -197,7 +202,7 @@ fn without_transactions_all_arrives_and_nobody_remembers() {
         let mut site = Site::new("0000000000001003", &text);
         assert_eq!(site.target.connect(), Ok(()));
         assert_eq!(site.target.marks(), Ok(None));
-        assert_eq!(site.target.deliver(&source.all()), Ok(vec![]));
+        assert_eq!(site.deliver(&source.all()), Ok(vec![]));
         assert_eq!(bodies(&broker.read(topic)), bodies_sent);
     }
 }
@@ -229,7 +234,7 @@ fn topics_are_created_where_that_was_asked_for() {
     let text = format!("brokers = {}\ncreate_topics = yes\npartitions = 3", broker.address());
     let mut site = Site::new("0000000000001005", &text);
     site.begin(&source).unwrap();
-    assert_eq!(site.target.deliver(&source.all()), Ok(vec![]));
+    assert_eq!(site.deliver(&source.all()), Ok(vec![]));
     // One host has one partition, and so its order.
     assert_eq!(bodies(&broker.read("logs.created")), sent);
 
@@ -251,7 +256,7 @@ fn a_broker_that_makes_topics_by_itself_is_let_do_so() {
     let sent = numbered(&mut source, 10);
     let mut site = Site::new("0000000000001006", &format!("brokers = {}", broker.address()));
     site.begin(&source).unwrap();
-    assert_eq!(site.target.deliver(&source.all()), Ok(vec![]));
+    assert_eq!(site.deliver(&source.all()), Ok(vec![]));
     assert_eq!(bodies(&broker.read("logs.by-itself")), sent);
 }
 
@@ -276,7 +281,7 @@ fn what_kafka_will_never_take_is_refused_and_the_rest_arrives() {
     while !source.is_through(mark) {
         let part = source.part(mark, site.target.limits().records);
         let end = part.end;
-        match site.target.deliver(&Batch { parts: vec![part] }) {
+        match site.deliver(&Batch { parts: vec![part] }) {
             Ok(refused) => {
                 reasons.extend(refused.into_iter().map(|refused| refused.reason));
                 mark = end;
@@ -297,6 +302,44 @@ fn what_kafka_will_never_take_is_refused_and_the_rest_arrives() {
 }
 
 #[test]
+fn whoever_ends_before_a_refused_record_is_kept_meets_it_again() {
+    let broker = shared();
+    broker.create_topic("logs.letters", 1, &[("max.message.bytes", "60000")]);
+    // The first is too long for librdkafka, the second for the topic.
+    for (instance, bytes) in [("0000000000001010", 1 << 20), ("0000000000001011", 100_000)] {
+        let text = format!("brokers = {}\ncompression = none", broker.address());
+        let mut source = Source::new("letters");
+        for body in ["first", &"x".repeat(bytes), "last"] {
+            source.log("a", body);
+        }
+        let mut site = Site::new(instance, &text);
+        site.begin(&source).unwrap();
+        let mut asked = Vec::new();
+        let ended = loop {
+            let mut bury = |refused: &[Refused]| {
+                asked.extend_from_slice(refused);
+                Err(Trouble::Ended)
+            };
+            match site.target.deliver(&source.all(), &mut bury) {
+                // Batches become smaller, until it is alone.
+                Err(Trouble::Later { .. }) => assert_eq!(site.begin(&source), Ok(None)),
+                outcome => break outcome,
+            }
+        };
+        assert_eq!(ended, Err(Trouble::Ended));
+        assert_eq!(asked.iter().map(|refused| refused.message).collect::<Vec<_>>(), [1]);
+        drop(site);
+        let mut next = Site::new(instance, &text);
+        assert_eq!(next.begin(&source), Ok(None), "it has not been passed over");
+        while let Err(trouble) = next.deliver(&source.all()) {
+            assert_later(&trouble, &[]);
+            assert_eq!(next.begin(&source), Ok(None));
+        }
+    }
+    assert_eq!(bodies(&broker.read("logs.letters")), ["first", "last", "first", "last"]);
+}
+
+#[test]
 fn he_whose_place_was_taken_stops_and_says_who_has_taken_it() {
     let broker = shared();
     broker.create_topic("logs.two", 1, &[]);
@@ -307,11 +350,11 @@ fn he_whose_place_was_taken_stops_and_says_who_has_taken_it() {
         (Site::new("0000000000003008", &text), Site::new("0000000000003008", &text));
     let part = |mark, count| Batch { parts: vec![source.part(mark, count)] };
     assert_eq!(first.begin(&source), Ok(None));
-    first.target.deliver(&part(Mark::default(), 2)).unwrap();
+    first.deliver(&part(Mark::default(), 2)).unwrap();
     let mark = second.begin(&source).unwrap().unwrap();
     assert_eq!(mark.records, 2);
 
-    let trouble = first.target.deliver(&part(mark, 2)).unwrap_err();
+    let trouble = first.deliver(&part(mark, 2)).unwrap_err();
     assert!(matches!(trouble, Trouble::Later { .. }), "{trouble}");
     let trouble = first.begin(&source).unwrap_err();
     assert_stop(
@@ -320,11 +363,11 @@ fn he_whose_place_was_taken_stops_and_says_who_has_taken_it() {
             "another loghogd has taken over the transactional id loghog-0000000000003008-k (process ",
         ],
     );
-    second.target.deliver(&part(mark, 2)).unwrap();
+    second.deliver(&part(mark, 2)).unwrap();
 
     // He who is told to try again takes the place back, and goes on from there.
     let mark = first.begin(&source).unwrap().unwrap();
-    first.target.deliver(&part(mark, 2)).unwrap();
+    first.deliver(&part(mark, 2)).unwrap();
     assert_eq!(bodies(&broker.read("logs.two")), sent);
 }
 
@@ -349,7 +392,7 @@ fn progress_behind_the_open_transaction_of_somebody_else_is_waited_for() {
     other.send(BaseRecord::to("busy-progress").partition(0).key("x").payload("{}")).unwrap();
     other.flush(Duration::from_secs(30)).unwrap();
 
-    site.target.deliver(&source.all()).unwrap();
+    site.deliver(&source.all()).unwrap();
     let end = source.all().parts[0].end;
     std::thread::scope(|scope| {
         let mut next = Site::new("0000000000004009", &text);
@@ -405,7 +448,7 @@ fn a_wrong_password_and_missing_rights_stop_with_what_to_do() {
 
     let mut right = Site::new("000000000000500b", &text("loghog", PASSWORD, "create_topics = yes"));
     right.begin(&source).unwrap();
-    assert_eq!(right.target.deliver(&source.all()), Ok(vec![]));
+    assert_eq!(right.deliver(&source.all()), Ok(vec![]));
 }
 
 #[test]
@@ -434,6 +477,53 @@ fn a_certificate_of_another_authority_stops_and_the_right_one_is_taken() {
 }
 
 #[test]
+fn passwords_go_through_tls_and_wrong_ones_stop_with_what_to_do() {
+    let authority = Authority::new();
+    let broker = Choices::new().tls(&authority).start();
+    let mut source = Source::new("through-tls");
+    let sent = numbered(&mut source, 3);
+    for (mechanism, instance) in
+        [("PLAIN", "0000000000001012"), ("SCRAM-SHA-256", "0000000000001013")]
+    {
+        let text = |password: &str| {
+            format!(
+                "brokers = {}\ntls = yes\ncacert = {}\nsasl_mechanism = {mechanism}\n\
+                 sasl_user = loghog\nsasl_password = {password}",
+                broker.sasl_ssl(),
+                authority.certificate().display()
+            )
+        };
+        let trouble = Site::new(instance, &text("wrong-secret")).trouble(&source);
+        assert_stop(
+            &trouble,
+            &[
+                &format!("Kafka at {} does not take the user \"loghog\"", broker.sasl_ssl()),
+                "; check sasl_mechanism, sasl_user and sasl_password in [ship:k]",
+            ],
+        );
+        assert!(!trouble.to_string().contains("wrong-secret"), "{trouble}");
+        let mut right = Site::new(instance, &text(PASSWORD));
+        right.begin(&source).unwrap();
+        assert_eq!(right.deliver(&source.all()), Ok(vec![]));
+    }
+    assert_eq!(bodies(&broker.read("logs.through-tls")), [&sent[..], &sent[..]].concat());
+}
+
+#[test]
+fn of_several_brokers_the_first_may_be_down() {
+    let broker = shared();
+    broker.create_topic("logs.second", 1, &[]);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut source = Source::new("second");
+    let sent = numbered(&mut source, 10);
+    let text = format!("brokers = {nobody}, {}", broker.address());
+    let mut site = Site::new("0000000000001014", &text);
+    assert_eq!(site.begin(&source), Ok(None));
+    assert_eq!(site.deliver(&source.all()), Ok(vec![]));
+    assert_eq!(bodies(&broker.read("logs.second")), sent);
+}
+
+#[test]
 fn a_frozen_broker_does_not_hold_up_the_end() {
     let broker = Kafka::start();
     let mut source = Source::new("frozen");
@@ -441,13 +531,13 @@ fn a_frozen_broker_does_not_hold_up_the_end() {
     let text = format!("brokers = {}", broker.address());
     let mut site = Site::new("000000000000100d", &text);
     site.begin(&source).unwrap();
-    site.target.deliver(&Batch { parts: vec![source.part(Mark::default(), 10)] }).unwrap();
+    site.deliver(&Batch { parts: vec![source.part(Mark::default(), 10)] }).unwrap();
     broker.freeze();
     let surroundings = site.surroundings.clone();
     std::thread::scope(|scope| {
         let source = &source;
         let delivering = scope.spawn(move || {
-            let trouble = site.target.deliver(&source.all());
+            let trouble = site.deliver(&source.all());
             (trouble, Instant::now(), drop(site), Instant::now())
         });
         std::thread::sleep(Duration::from_millis(500));
@@ -462,7 +552,7 @@ fn a_frozen_broker_does_not_hold_up_the_end() {
     broker.thaw();
     let mut next = Site::new("000000000000100d", &text);
     let mark = next.begin(&source).unwrap().unwrap();
-    next.target.deliver(&Batch { parts: vec![source.part(mark, 20)] }).unwrap();
+    next.deliver(&Batch { parts: vec![source.part(mark, 20)] }).unwrap();
     assert_eq!(bodies(&broker.read("logs.frozen")), sent);
 }
 
@@ -487,7 +577,7 @@ fn answers_that_are_cut_late_or_missing_cost_time_only() {
         round += 1;
         let part = source.part(mark, 20);
         let end = part.end;
-        match site.target.deliver(&Batch { parts: vec![part] }) {
+        match site.deliver(&Batch { parts: vec![part] }) {
             Ok(refused) => {
                 assert!(refused.is_empty());
                 mark = end;
@@ -523,7 +613,7 @@ fn a_broker_that_is_killed_and_started_again_has_each_record_once() {
                 while mark != until && !source.is_through(mark) {
                     let part = source.part(mark, 7);
                     let end = part.end;
-                    match site.target.deliver(&Batch { parts: vec![part] }) {
+                    match site.deliver(&Batch { parts: vec![part] }) {
                         Ok(_) => mark = end,
                         Err(trouble) => {
                             assert_later(&trouble, &[]);
@@ -546,7 +636,7 @@ fn a_broker_that_is_killed_and_started_again_has_each_record_once() {
     while !source.is_through(mark) {
         let part = source.part(mark, 500);
         let end = part.end;
-        site.target.deliver(&Batch { parts: vec![part] }).unwrap();
+        site.deliver(&Batch { parts: vec![part] }).unwrap();
         mark = end;
     }
     assert_eq!(bodies(&broker.read("logs.killed")), sent);

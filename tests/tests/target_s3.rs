@@ -640,6 +640,41 @@ fn a_file_of_credentials_is_read_when_it_connects() {
     target.connect().unwrap();
 }
 
+/// What an instance with a role answers at its metadata endpoint.
+fn instance_with_a_role(token: &'static str) -> FakeHttp {
+    FakeHttp::start(move |method, path| {
+        let role = "/latest/meta-data/iam/security-credentials/";
+        let body = match (method, path.strip_prefix(role)) {
+            ("PUT", _) => "a-token".to_owned(),
+            (_, Some("")) => "the-role".to_owned(),
+            _ => format!(
+                r#"{{"AccessKeyId":"LOGHOGTEST","SecretAccessKey":"loghog-test-secret","Token":"{token}","Code":"Success","Expiration":"2099-01-01T00:00:00Z"}}"#
+            ),
+        };
+        Answer::Status(200, "", body)
+    })
+}
+
+#[test]
+fn segments_arrive_by_the_role_of_the_instance() {
+    let s3 = S3::start(Kind::Moto);
+    s3.make_bucket("logs");
+    let site = Site::new();
+    let sealed = site.seal(NAME, &lines(10));
+    let instance = instance_with_a_role("a-session");
+    let section = format!(
+        "type = s3\nbucket = logs\nendpoint = {}\nmetadata_endpoint = {}\n",
+        s3.url(),
+        instance.url()
+    );
+    let mut target = site.target(&section);
+    target.connect().unwrap();
+    target.deliver(&site.whole(NAME)).unwrap();
+    assert!(s3.objects("logs").values().any(|object| object.bytes == sealed));
+    let asked = instance.asked();
+    assert!(asked.iter().any(|asked| asked.contains("a-token")), "{asked:?}");
+}
+
 #[test]
 fn credentials_that_have_expired_are_read_anew_until_they_are_renewed() {
     let expired = Arc::new(AtomicBool::new(false));
@@ -682,15 +717,7 @@ fn a_role_of_the_instance_is_asked_for_its_credentials() {
     let s3 = S3::start(Kind::S3sFs);
     s3.make_bucket("logs");
     let site = Site::new();
-    let instance = FakeHttp::start(|method, path| {
-        let role = "/latest/meta-data/iam/security-credentials/";
-        let body = match (method, path.strip_prefix(role)) {
-            ("PUT", _) => "a-token".to_owned(),
-            (_, Some("")) => "the-role".to_owned(),
-            _ => r#"{"AccessKeyId":"LOGHOGTEST","SecretAccessKey":"loghog-test-secret","Token":"","Code":"Success","Expiration":"2099-01-01T00:00:00Z"}"#.to_owned(),
-        };
-        Answer::Status(200, "", body)
-    });
+    let instance = instance_with_a_role("");
     let section = format!(
         "type = s3\nbucket = logs\nendpoint = {}\nmetadata_endpoint = {}\n",
         s3.url(),

@@ -13,7 +13,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use jiff::tz::TimeZone;
 use loghog_bench::{Process, body, median};
-use loghog_tests::batches::Lines;
+use loghog_tests::batches::{Lines, deliver};
 use loghog_tests::process::cpu_ticks;
 use loghog_tests::services::influxdb::{InfluxDb, Setup};
 use loghogd::config::ship::Kind;
@@ -114,7 +114,7 @@ fn measure(arguments: &Arguments, options: &str, runtime: Handle) -> Result<Meas
         let text = text_of(sent..arguments.records, arguments.body_bytes, limits);
         let batch = lines.batch(text.as_bytes());
         let (before, start) = (cpu_ticks(std::process::id()), Instant::now());
-        let refused = target.deliver(&batch)?;
+        let refused = deliver(&mut target, &batch)?;
         took += start.elapsed();
         our_ticks += cpu_ticks(std::process::id()) - before;
         ensure!(refused.is_empty(), "refused: {refused:?}");

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Parser;
+use loghog_tests::batches::{Source, deliver};
 use loghog_tests::process;
 use loghog_tests::services::kafka::Choices;
-use loghog_tests::sources::Source;
 use loghogd::config::ship::Kind;
 use loghogd::config::{Overrides, read_config};
 use loghogd::pipeline::ship::kafka::KafkaTarget;
@@ -56,13 +56,13 @@ fn main() -> anyhow::Result<()> {
         target.marks()?;
         let batch = prepared(target.limits().records, target.limits().bytes);
         // The topic is made, and connections are.
-        target.deliver(&batch)?;
+        deliver(&mut target, &batch)?;
         let times = records.div_ceil(batch.records());
         let (began, ticks) = (Instant::now(), process::cpu_ticks(std::process::id()));
         let mut longest = Duration::ZERO;
         for _ in 0..times {
             let began = Instant::now();
-            target.deliver(&batch)?;
+            deliver(&mut target, &batch)?;
             longest = longest.max(began.elapsed());
         }
         let seconds = began.elapsed().as_secs_f64();

@@ -30,7 +30,9 @@ pub enum CertsError {
         role: Role,
     },
     /// We may not read it.
-    #[error("{path}: the user {user} may not read it; make it theirs: chown {user} {path}")]
+    #[error(
+        "{path}: the user {user} may not read it; make it theirs: chown {user} {path}; if it is a link, let it stay in its folder ([main] confine)"
+    )]
     Denied {
         /// The file.
         path: PathBuf,

@@ -13,6 +13,7 @@ mod crew;
 mod dead;
 mod destination;
 pub mod influxdb;
+mod json;
 pub mod kafka;
 pub mod limits;
 mod mark;
@@ -39,6 +40,6 @@ pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
 pub use split::{Message, Splitter};
 pub use status::{Doing, Error, Status, Stopped};
 pub use target::{
-    Arrived, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
+    Arrived, Bury, Limits, Records, Refused, Scope, Segments, Surroundings, Trouble, Whole,
 };
 pub use template::{Template, TemplateError, Values};

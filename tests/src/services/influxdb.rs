@@ -43,6 +43,7 @@ pub struct Setup {
 pub struct InfluxDb {
     server: Server,
     setup: Setup,
+    was_killed: bool,
 }
 
 /// A private VictoriaMetrics.
@@ -73,7 +74,7 @@ impl InfluxDb {
                 server.folder.path().join("influxdb.conf").display().to_string(),
             ];
         });
-        let mut influxdb = InfluxDb { server, setup };
+        let mut influxdb = InfluxDb { server, setup, was_killed: false };
         influxdb.restart();
         if influxdb.setup.auth {
             influxdb.ask("CREATE USER admin WITH PASSWORD 'admin-password' WITH ALL PRIVILEGES");
@@ -98,17 +99,27 @@ impl InfluxDb {
     }
 
     /// Starts it, after [`kill`](InfluxDb::kill), and waits until it answers.
+    ///
+    /// InfluxDB 1.6 cuts off at a start what of its log a kill has torn, and then writes on
+    /// behind where that ended: whatever it acknowledges from then on, it throws away at
+    /// the start behind the next kill. So after a kill it starts once where nobody finds it.
     pub fn restart(&mut self) {
         let tls = self.setup.pem.is_some();
-        self.server.start(|address| match tls {
+        let is_ready = |address| match tls {
             true => TcpStream::connect(address).is_ok(),
             false => get(address, "/ping").is_some(),
-        });
+        };
+        if std::mem::take(&mut self.was_killed) {
+            self.server.start(free_address(), is_ready);
+            self.server.kill();
+        }
+        self.server.start(self.server.address, is_ready);
     }
 
     /// Ends it without warning (SIGKILL).
     pub fn kill(&mut self) {
         self.server.kill();
+        self.was_killed = true;
     }
 
     /// Stops it where it is, without an end (SIGSTOP).
@@ -208,7 +219,7 @@ impl VictoriaMetrics {
                 "-retentionPeriod=100y".to_owned(),
             ];
         });
-        server.start(|address| get(address, "/health").is_some());
+        server.start(server.address, |address| get(address, "/health").is_some());
         VictoriaMetrics { server }
     }
 
@@ -243,12 +254,14 @@ impl Server {
     }
 
     #[track_caller]
-    fn start(&mut self, is_ready: impl Fn(SocketAddr) -> bool) {
+    fn start(&mut self, address: SocketAddr, is_ready: impl Fn(SocketAddr) -> bool) {
         assert!(self.child.is_none(), "it runs");
         let log = File::create(self.folder.path().join("log")).expect("a writable folder");
         let child = Command::new(fetched("influxdb", self.program))
             .args(&self.arguments)
             .env("HOME", self.folder.path())
+            // Stronger than the address of InfluxDB's configuration.
+            .env("INFLUXDB_HTTP_BIND_ADDRESS", address.to_string())
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor"))
@@ -261,7 +274,7 @@ impl Server {
                 let said = std::fs::read_to_string(self.folder.path().join("log"));
                 panic!("{} ended ({status}): {}", self.program, said.unwrap_or_default());
             }
-            is_ready(self.address).then_some(())
+            is_ready(address).then_some(())
         });
     }
 

@@ -8,6 +8,7 @@
 //! | `PLAINTEXT` | everybody, who may do everything |
 //! | `SASL` | `loghog`, who may do everything; `stranger`, who may do nothing |
 //! | `SSL` | as `PLAINTEXT`, with the certificate of an authority, if there is one |
+//! | `SASLSSL` | as `SASL`, with that certificate; `loghog` by PLAIN as well |
 //!
 //! Both users' password is [`PASSWORD`].
 
@@ -58,6 +59,7 @@ struct Ports {
     plain: u16,
     sasl: u16,
     ssl: u16,
+    sasl_ssl: u16,
     proxied: u16,
     controller: u16,
 }
@@ -163,10 +165,17 @@ impl Choices {
     }
 
     fn properties(&self, folder: &Path, ports: Ports) -> String {
-        let Ports { plain, sasl, ssl, proxied, controller } = ports;
+        let Ports { plain, sasl, ssl, sasl_ssl, proxied, controller } = ports;
         let advertised = self.advertised.map_or(proxied, |proxy| proxy.port());
-        let tls = if self.has_tls { format!(",SSL://127.0.0.1:{ssl}") } else { String::new() };
+        let tls = match self.has_tls {
+            true => format!(",SSL://127.0.0.1:{ssl},SASLSSL://127.0.0.1:{sasl_ssl}"),
+            false => String::new(),
+        };
         let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+        let plainly = format!(
+            "org.apache.kafka.common.security.plain.PlainLoginModule required \
+             user_loghog=\"{PASSWORD}\";"
+        );
         let mut text = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
@@ -175,10 +184,13 @@ impl Choices {
              advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},\
              PROXIED://127.0.0.1:{advertised}{tls}\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,\
-             PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL\n\
+             PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASLSSL:SASL_SSL\n\
              inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\n\
              sasl.enabled.mechanisms=SCRAM-SHA-256\n\
              listener.name.sasl.scram-sha-256.sasl.jaas.config={scram}\n\
+             listener.name.saslssl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
+             listener.name.saslssl.scram-sha-256.sasl.jaas.config={scram}\n\
+             listener.name.saslssl.plain.sasl.jaas.config={plainly}\n\
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
              super.users=User:ANONYMOUS;User:loghog\n\
              log.dirs={data}\n\
@@ -219,6 +231,11 @@ impl Kafka {
     /// Where TLS is spoken.
     pub fn ssl(&self) -> String {
         format!("127.0.0.1:{}", self.ports.ssl)
+    }
+
+    /// Where TLS is spoken, and one has to say who one is.
+    pub fn sasl_ssl(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.sasl_ssl)
     }
 
     /// Where a proxy has to lead to.
@@ -444,10 +461,17 @@ fn home() -> PathBuf {
 /// Ports that were free a moment ago; nobody else gets them soon.
 fn free_ports() -> Ports {
     let listeners: Vec<TcpListener> =
-        (0..5).map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback")).collect();
+        (0..6).map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback")).collect();
     let mut ports = listeners.iter().map(|listener| listener.local_addr().expect("bound").port());
-    let mut next = || ports.next().expect("five");
-    Ports { plain: next(), sasl: next(), ssl: next(), proxied: next(), controller: next() }
+    let mut next = || ports.next().expect("six");
+    Ports {
+        plain: next(),
+        sasl: next(),
+        ssl: next(),
+        sasl_ssl: next(),
+        proxied: next(),
+        controller: next(),
+    }
 }
 
 /// Key and certificates of a PEM file.

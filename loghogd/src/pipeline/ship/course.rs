@@ -3,7 +3,7 @@
 //! Invariant: the mark is about the first segment that is owed, or else about the live file.
 //! Leaves out: delivering (`run`), and where receipts are kept (`receipts`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,6 +55,9 @@ pub(super) struct Course {
     pub(super) stopped: Option<String>,
     /// Its state could not be read: nothing may be noted before that is mended.
     pub(super) is_unknown: bool,
+    /// Messages that are dead letters already, though what they came with has not arrived:
+    /// the number of their file, and where in it they begin.
+    pub(super) buried: BTreeSet<(u64, u64)>,
     /// How far the live file was safe when it was looked at last, in bytes.
     pub(super) live_bytes: u64,
     is_new: bool,
@@ -151,6 +154,7 @@ impl Course {
             owed: VecDeque::new(),
             is_unknown: stopped.is_some(),
             stopped,
+            buried: BTreeSet::new(),
             live_bytes: 0,
             is_new: true,
             live: None,

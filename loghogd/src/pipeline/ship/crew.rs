@@ -3,7 +3,7 @@
 //! Invariant: of one target one thread works; one that has changed ends before it begins anew.
 //! Leaves out: what a thread does (`run`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,15 +17,13 @@ use jiff::tz::TimeZone;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
-use super::course::Ground;
 use super::destination::Destination;
 use super::influxdb::InfluxDbTarget;
 use super::kafka::KafkaTarget;
 use super::limits::END_LOOK;
 use super::notices::{Notices, Replay};
-use super::pace::{Pauses, Throttle};
 use super::receipts::Receipts;
-use super::run::{Run, Way, say_begin};
+use super::run::{Errand, Run, Way, say_begin};
 use super::s3::S3Target;
 use super::status::{Board, Doing, Status};
 use super::target::{Surroundings, Trouble};
@@ -163,50 +161,27 @@ impl Shippers {
     }
 
     fn begin(&mut self, target: &Target) -> io::Result<()> {
-        let Shared { disk, receipts, table, claims, bell, stats, zone, runtime } = &self.shared;
+        let Shared { receipts, zone, runtime, .. } = &self.shared;
         let instance = receipts.instance(choose)?;
         let surroundings = Surroundings::new(runtime.clone(), &instance, zone.clone());
-        let kind = target.kind.name();
-        let board = Board::new(&target.name, kind);
-        let before = self.before(&target.name);
-        let way = way(target, &surroundings).map_err(io::Error::other)?;
-        say_begin(&target.name, kind, target.rate_bytes);
-        let mut run = Run {
-            name: target.name.clone(),
-            way,
-            ground: Ground {
-                disk: Arc::clone(disk),
-                claims: claims.clone(),
-                notices: bell.notices.clone(),
-                zone: zone.clone(),
-                follows: target.when == When::Live,
-                surroundings: surroundings.clone(),
-            },
-            table: Arc::clone(table),
-            receipts: receipts.clone(),
-            listener: bell.notices.listen(&target.name),
-            bell: Arc::clone(bell),
-            stats: Arc::clone(stats),
-            board: board.clone(),
-            surroundings: surroundings.clone(),
-            throttle: Throttle::new(target.rate_bytes, Instant::now()),
-            courses: BTreeMap::new(),
-            ready: Default::default(),
-            pauses: Pauses::default(),
-            is_connected: false,
-            destination: Some(Destination::of(&target.kind)),
-            marks: HashMap::new(),
-            in_trouble: false,
-            look_at: Instant::now(),
-            stopped: false,
-            said: None,
+        let errand = Errand {
+            name: &target.name,
+            kind: target.kind.name(),
+            follows: target.when == When::Live,
+            rate_bytes: target.rate_bytes,
+            destination: &Destination::of(&target.kind),
         };
+        let before = self.before(&target.name);
+        let mut way = way(target, &surroundings).map_err(io::Error::other)?;
+        say_begin(errand);
+        let mut run = Run::new(&self.shared, errand, surroundings.clone());
+        let board = run.board.clone();
         let name = target.name.clone();
         let thread = thread::Builder::new().name(format!("ship-{name}")).spawn(move || {
             if !have_ended(&before, &run.board, &run.surroundings) {
                 return;
             }
-            while catch_unwind(AssertUnwindSafe(|| run.run())).is_err() {
+            while catch_unwind(AssertUnwindSafe(|| run.run(&mut way))).is_err() {
                 error!(
                     "the thread that ships to {} has met a fault of its own and begins again; please \
                      report this",

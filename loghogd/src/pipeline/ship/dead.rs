@@ -1,6 +1,6 @@
 //! Keeps what a target will never take.
 //! A record and a reason -> a line of JSON beside the states, safe before anything goes on.
-//! Invariant: what is not shipped is here, and counted; what has to go from here is counted too.
+//! Invariant: what a target has passed over is here, and counted; what has to go is counted too.
 //! Leaves out: sending it again; people look at it.
 //!
 //! ```text
@@ -12,7 +12,9 @@
 //! ```
 //! `offset` says where the message begins in its file, so that all of it can be found when
 //! the line is cut: a letter takes no more than [`DEAD_LINE_BYTES_MAX`]. Whatever a program
-//! logs, letters take no more room than [`DEAD_FILES_MAX`] files and hold nobody up.
+//! logs, letters take no more room than [`DEAD_FILES_MAX`] files and hold nobody up. A letter
+//! is written before the target hears that it has come past the message; so after a kill in
+//! between it is written once more, but never missing.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};

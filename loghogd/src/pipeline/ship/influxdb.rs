@@ -26,7 +26,7 @@ use self::limits::BATCH_BYTES_MAX;
 use self::line::Shape;
 use self::server::Server;
 use self::sheet::Sheet;
-use super::{Batch, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
+use super::{Batch, Bury, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
 use crate::config::ship::influxdb::InfluxDb;
 
 /// What is sent to see whether we may write: a comment.
@@ -167,7 +167,7 @@ impl Records for InfluxDbTarget {
         Limits { records: self.batch_points, bytes: BATCH_BYTES_MAX }
     }
 
-    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+    fn deliver(&mut self, batch: &Batch, bury: Bury<'_>) -> Result<(), Trouble> {
         let server = match self.server.take() {
             Some(server) => server,
             None => Server::new(&self.options, self.surroundings.clone())?,
@@ -177,6 +177,8 @@ impl Records for InfluxDbTarget {
         let sent = self.send_all(&server, batch, &mut sheet, &mut refused);
         sheet.clear();
         (self.sheet, self.server) = (sheet, Some(server));
-        sent.map(|()| refused)
+        sent?;
+        // The server keeps no mark: until this returns, all of it is delivered again.
+        if refused.is_empty() { Ok(()) } else { bury(&refused) }
     }
 }

@@ -12,33 +12,36 @@
 //! | `client` | librdkafka's clients, and what they say |
 //! | `ready` | connecting; topics |
 //! | `progress` | marks in Kafka |
-//! | `topic`, `value` | what a record becomes |
+//! | `packing` | how large batches are |
+//! | `topic` | names of topics, and keys |
 //! | `send` | one transaction |
 //! | `error` | what errors mean |
 
 mod client;
 mod error;
+mod packing;
 mod progress;
 mod ready;
 mod send;
 mod topic;
-mod value;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use rdkafka::producer::{BaseProducer, Producer as _};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tracing::warn;
 
-use self::client::{Heard, Packing};
+use self::client::Heard;
 use self::error::Place;
+use self::packing::{Packer, Packing};
 use self::progress::Owner;
 use self::send::{Failure, Sender};
 use super::limits::{
     KAFKA_ABORT_TIME_MAX, KAFKA_BATCH_BYTES_MAX, KAFKA_BATCH_BYTES_MIN, KAFKA_BATCH_RECORDS_MAX,
     KAFKA_CLUSTER_TIME_MAX, KAFKA_SINGLE_RECORDS_MAX,
 };
-use super::{Batch, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
+use super::{Batch, Bury, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
 use crate::config::ship::kafka::Kafka;
 
 /// A target that is Apache Kafka.
@@ -53,14 +56,14 @@ pub struct KafkaTarget {
     producer: Option<BaseProducer<Heard>>,
     /// Topics that were there when the producer was made, or since.
     topics: HashSet<Box<str>>,
-    packing: Packing,
-    /// Records among which there is one that Kafka refuses.
-    suspects: usize,
+    packer: Packer,
     /// Bytes that go in one transaction.
     bytes_max: usize,
     /// Kafka has refused us because somebody has taken over, or because a transaction took
     /// too long.
     is_fenced: bool,
+    /// The progress topic was looked at: what is to be said of it was said.
+    is_looked_at: bool,
 }
 
 impl KafkaTarget {
@@ -92,16 +95,16 @@ impl KafkaTarget {
             },
             producer: None,
             topics: HashSet::new(),
-            packing: Packing::Full,
-            suspects: 0,
+            packer: Packer::default(),
             bytes_max: KAFKA_BATCH_BYTES_MAX,
             is_fenced: false,
+            is_looked_at: false,
         })
     }
 
     /// A producer that is ready to send.
     fn produce(&self, id: Option<&str>) -> Result<BaseProducer<Heard>, Trouble> {
-        client::sending(&self.options, id, self.packing)
+        client::sending(&self.options, id, self.packer.packing())
             .create_with_context(Heard::default())
             .map_err(|error| ready::unusable(&self.place, &error))
     }
@@ -114,24 +117,29 @@ impl KafkaTarget {
             surroundings: &self.surroundings,
             owner_key: &self.owner_key,
             topics: &mut self.topics,
-            packing: self.packing,
+            packing: self.packer.packing(),
         }
     }
 
     /// Sends a batch without what is known to be refused.
-    fn send(&mut self, batch: &Batch, refused: Vec<Refused>) -> Result<Vec<Refused>, Failure> {
+    fn send(&mut self, batch: &Batch, refused: &[Refused], bury: Bury<'_>) -> Result<(), Failure> {
         let Some(producer) = self.producer.take() else {
             return Err(Trouble::later(format!("{} is not connected", self.place.kafka())).into());
         };
         // What was heard while nobody sent says nothing about now.
         producer.context().take();
-        let sent = self.sender(&producer).deliver(batch, refused);
+        let sent = self.sender(&producer).deliver(batch, refused, bury);
         self.producer = Some(producer);
         sent
     }
 
-    /// Takes up again where a batch has failed of which it is known that nothing is there.
+    /// Takes up again where a batch has failed of which it is known that nothing is there, or
+    /// where the next ones are packed in another way.
     fn begin_again(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        if !self.options.transactional {
+            self.producer = Some(self.produce(None)?);
+            return Ok(());
+        }
         let marks = self.marks()?.unwrap_or_default();
         let is_moved = batch.parts.iter().any(|part| {
             marks.get(&*part.stream).is_some_and(|mark| {
@@ -176,12 +184,7 @@ impl KafkaTarget {
         }
         self.is_fenced = failure.is_fenced;
         if failure.is_refusal {
-            // The first time batches may have been too large, not a record.
-            self.packing = match self.packing {
-                Packing::Full => Packing::Small,
-                Packing::Small | Packing::Single => Packing::Single,
-            };
-            self.suspects = batch.records();
+            self.packer.refused(batch.records());
         }
         if failure.took_too_long {
             self.bytes_max = (self.bytes_max / 4).max(KAFKA_BATCH_BYTES_MIN);
@@ -191,13 +194,9 @@ impl KafkaTarget {
     /// After a success: looks whether it may go faster again.
     fn go_on(&mut self, batch: &Batch) {
         self.bytes_max = (self.bytes_max * 2).min(KAFKA_BATCH_BYTES_MAX);
-        if self.packing == Packing::Single {
-            self.suspects = self.suspects.saturating_sub(batch.records());
-            if self.suspects == 0 {
-                self.packing = Packing::Small;
-                // Made anew by the next one that sends.
-                self.producer = None;
-            }
+        if self.packer.arrived(batch.records(), batch.bytes()) {
+            // Made anew by the next one that sends.
+            self.producer = None;
         }
     }
 }
@@ -209,6 +208,13 @@ impl Records for KafkaTarget {
         ready::connect(&self.options, &self.place, &self.surroundings)?;
         if !self.options.transactional {
             self.producer = Some(self.produce(None)?);
+        } else if !self.is_looked_at {
+            self.is_looked_at = true;
+            if let Some(what) =
+                ready::progress_is_lost(&self.options, &self.place, &self.surroundings)
+            {
+                warn!("{what}");
+            }
         }
         Ok(())
     }
@@ -244,26 +250,30 @@ impl Records for KafkaTarget {
     }
 
     fn limits(&self) -> Limits {
-        let records = match self.packing {
+        let records = match self.packer.packing() {
             Packing::Single => KAFKA_SINGLE_RECORDS_MAX,
-            Packing::Small | Packing::Full => KAFKA_BATCH_RECORDS_MAX,
+            Packing::Small(_) | Packing::Full => KAFKA_BATCH_RECORDS_MAX,
         };
         Limits { records, bytes: self.bytes_max }
     }
 
-    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble> {
+    fn deliver(&mut self, batch: &Batch, bury: Bury<'_>) -> Result<(), Trouble> {
         let mut refused = Vec::new();
+        if self.producer.is_none() {
+            self.begin_again(batch)?;
+        }
         loop {
-            match self.send(batch, refused.clone()) {
-                Ok(all) => {
+            match self.send(batch, &refused, bury) {
+                Ok(()) => {
                     self.go_on(batch);
-                    return Ok(all);
+                    return Ok(());
                 }
                 Err(failure) => {
                     self.give_up(&failure, batch);
                     if failure.found.is_empty() {
                         return Err(failure.trouble);
                     }
+                    bury(&failure.found)?;
                     refused.extend(failure.found);
                     self.begin_again(batch)?;
                 }
@@ -276,7 +286,7 @@ impl fmt::Debug for KafkaTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaTarget")
             .field("place", &self.place)
-            .field("packing", &self.packing)
+            .field("packer", &self.packer)
             .field("is_connected", &self.producer.is_some())
             .finish_non_exhaustive()
     }

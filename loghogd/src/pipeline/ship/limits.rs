@@ -86,6 +86,18 @@ pub const KAFKA_SINGLE_RECORDS_MAX: usize = 200;
 /// How large batches are, in bytes, where a topic has refused those of the usual size.
 pub const KAFKA_SMALL_BATCH_BYTES: usize = 32 << 10;
 
+/// The usual size of a batch, in bytes: librdkafka's own. Where batches have grown to it
+/// again, nothing is said about their size any more.
+pub const KAFKA_USUAL_BATCH_BYTES: usize = 1_000_000;
+
+/// So much has to arrive, in bytes, before small batches become twice as large. It doubles
+/// with each refusal, up to [`KAFKA_GROW_BYTES_MAX`]: a topic whose limit is low for good
+/// costs a transaction each time that it is tried.
+pub const KAFKA_GROW_BYTES: usize = 16 << 20;
+
+/// See [`KAFKA_GROW_BYTES`].
+pub const KAFKA_GROW_BYTES_MAX: usize = 1 << 30;
+
 /// A transaction that takes longer is aborted by Kafka. Readers of what is committed wait
 /// so long for one whose daemon has gone and does not come again.
 pub const KAFKA_TRANSACTION_TIME_MAX: Duration = Duration::from_secs(60);

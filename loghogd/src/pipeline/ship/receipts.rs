@@ -22,13 +22,15 @@ mod tests;
 pub use state::State;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::limits::STATE_BYTES_MAX;
 use super::mark::Stream;
 use crate::config::facility::Facility;
-use crate::disk::Disk;
+use crate::disk::{Disk, LogDir};
 use crate::pipeline::rotate::name::Began;
 
 /// The end of the name of a state that is being written.
@@ -40,8 +42,15 @@ const INSTANCE: &str = "instance";
 /// All states. A clone is the same.
 #[derive(Clone, Debug)]
 pub struct Receipts {
-    disk: Arc<dyn Disk>,
+    folder: Arc<Folder>,
     known: Arc<Mutex<Known>>,
+}
+
+/// The state folder, which is made when something is to be kept.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    disk: OnceLock<Arc<dyn Disk>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,14 +80,29 @@ struct Kept {
 }
 
 impl Receipts {
+    /// Reads what is there in the state folder at `path`. Where nothing was ever shipped
+    /// there is none, and none is made before something is.
+    ///
+    /// # Errors
+    /// As [`open`](Receipts::open).
+    pub fn open_at(path: PathBuf) -> io::Result<Receipts> {
+        if path.try_exists()? {
+            return Receipts::open(Arc::new(LogDir::open(&path)?));
+        }
+        let folder = Arc::new(Folder { path, disk: OnceLock::new() });
+        Ok(Receipts { folder, known: Arc::default() })
+    }
+
     /// Reads what is there in the state folder `disk`.
     ///
     /// # Errors
     /// What the system says of that folder. A state that cannot be read is none: see
     /// [`Receipts::state`].
     pub fn open(disk: Arc<dyn Disk>) -> io::Result<Receipts> {
-        let receipts = Receipts { disk, known: Arc::default() };
-        for folder in receipts.disk.folders()? {
+        let (path, folders) = (disk.path().to_owned(), disk.folders()?);
+        let folder = Arc::new(Folder { path, disk: OnceLock::from(disk) });
+        let receipts = Receipts { folder, known: Arc::default() };
+        for folder in folders {
             if let Some((target, app)) = folder.split_once(':') {
                 receipts.read_folder(target, app);
             }
@@ -99,13 +123,14 @@ impl Receipts {
     /// What the system says.
     pub fn instance(&self, choose: impl FnOnce() -> u64) -> io::Result<String> {
         const NAME: &str = "id.1";
-        if self.disk.facts(INSTANCE, NAME)?.is_some() {
-            let id = read(&*self.disk, INSTANCE, NAME)
+        let disk = &**self.disk()?;
+        if disk.facts(INSTANCE, NAME)?.is_some() {
+            let id = read(disk, INSTANCE, NAME)
                 .map(|text| text.trim().to_owned())
                 .ok()
                 .filter(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
             let Some(id) = id else {
-                let path = self.disk.path().join(INSTANCE).join(NAME);
+                let path = self.path().join(INSTANCE).join(NAME);
                 let what = format!(
                     "{} is not 16 hex digits; write there what it was, or move it away: then \
                      targets take this log folder for another one",
@@ -114,11 +139,11 @@ impl Receipts {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             };
             // Who published it may have died before its name was safe.
-            self.disk.sync_folder(INSTANCE)?;
+            disk.sync_folder(INSTANCE)?;
             return Ok(id);
         }
         let id = format!("{:016x}", choose());
-        publish(&*self.disk, INSTANCE, NAME, &id)?;
+        publish(disk, INSTANCE, NAME, &id)?;
         Ok(id)
     }
 
@@ -153,6 +178,7 @@ impl Receipts {
             );
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
         }
+        let disk = &**self.disk()?;
         let key = Key { target: target.into(), stream: stream.clone() };
         let folder = folder_of(target, &stream.app);
         let (revision, failed) = {
@@ -166,9 +192,9 @@ impl Receipts {
             (kept.tried, kept.leftover.clone())
         };
         // What was not finished would pile up where the disk fails again and again.
-        self.clear(&folder, &key, failed);
+        self.clear(disk, &folder, &key, failed);
         let name = format!("{}.{revision}", stream.live);
-        let published = publish(&*self.disk, &folder, &name, &text);
+        let published = publish(disk, &folder, &name, &text);
         let leftover = {
             let mut known = self.known();
             let kept = known.states.entry(key.clone()).or_default();
@@ -183,7 +209,7 @@ impl Receipts {
             }
             kept.leftover.clone()
         };
-        self.clear(&folder, &key, leftover);
+        self.clear(disk, &folder, &key, leftover);
         Ok(())
     }
 
@@ -201,20 +227,40 @@ impl Receipts {
         !facility.ship.iter().all(|target| has(target))
     }
 
-    /// Where it is kept.
-    pub fn disk(&self) -> &Arc<dyn Disk> {
-        &self.disk
+    /// Where it is kept; made if it is not there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn disk(&self) -> io::Result<&Arc<dyn Disk>> {
+        let Folder { path, disk } = &*self.folder;
+        if let Some(disk) = disk.get() {
+            return Ok(disk);
+        }
+        std::fs::create_dir_all(path)?;
+        // What is kept in it is to be found there after a power failure.
+        for above in path.ancestors().skip(1).take(2) {
+            File::open(above)?.sync_all()?;
+        }
+        let opened: Arc<dyn Disk> = Arc::new(LogDir::open(path)?);
+        Ok(disk.get_or_init(|| opened))
+    }
+
+    /// Its path, whether it is there or not.
+    pub fn path(&self) -> &Path {
+        &self.folder.path
     }
 
     /// Reads the states of a folder, but for those that are known.
     fn read_folder(&self, target: &str, app: &str) {
+        // What is not there was never written.
+        let Some(disk) = self.folder.disk.get() else { return };
         let folder = folder_of(target, app);
-        let found = found_in(&*self.disk, &folder);
+        let found = found_in(&**disk, &folder);
         let mut known = self.known();
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                let path = self.disk.path().join(&folder);
+                let path = self.path().join(&folder);
                 let why = format!(
                     "what was shipped is not known: {} cannot be read: {error}; see to it that it \
                      can, then reload loghogd (SIGHUP)",
@@ -231,18 +277,18 @@ impl Receipts {
         for (live, revisions) in found {
             let stream = Stream { app: app.into(), live: live.clone() };
             let key = Key { target: target.into(), stream };
-            let read = || newest(&*self.disk, &folder, &live, &revisions);
+            let read = || newest(&**disk, &folder, &live, &revisions);
             known.states.entry(key).or_insert_with(read);
         }
     }
 
     /// Removes names of which nothing is needed. What stays is older, and never read.
-    fn clear(&self, folder: &str, key: &Key, names: BTreeSet<String>) {
+    fn clear(&self, disk: &dyn Disk, folder: &str, key: &Key, names: BTreeSet<String>) {
         if names.is_empty() {
             return;
         }
         let gone: Vec<String> =
-            names.into_iter().filter(|name| self.disk.remove(folder, name).is_ok()).collect();
+            names.into_iter().filter(|name| disk.remove(folder, name).is_ok()).collect();
         if let Some(kept) = self.known().states.get_mut(key) {
             gone.iter().for_each(|name| _ = kept.leftover.remove(name));
         }

@@ -206,6 +206,19 @@ impl<'a> Record<'a> {
         record
     }
 
+    /// The name of its level: one of Python's, or the one that Rust has below them.
+    pub fn level_name(&self) -> Option<&'static str> {
+        Some(match self.level? {
+            5 => "TRACE",
+            10 => "DEBUG",
+            20 => "INFO",
+            30 => "WARNING",
+            40 => "ERROR",
+            50 => "CRITICAL",
+            _ => return None,
+        })
+    }
+
     fn take(&mut self, json: Json<'a>) {
         self.host = json.host;
         self.body = json.message;

@@ -46,14 +46,19 @@ pub trait Records: Debug + Send {
 
     /// Delivers all of a batch and returns when it is there for good, together with
     /// the marks of its parts where the target keeps them. Records that it will never
-    /// take are left out and returned.
+    /// take are left out and handed to `bury`, before the target says anywhere that it
+    /// has come past them: after a kill in between nobody would ask for them again.
     ///
     /// # Errors
-    /// What is in the way. Perhaps all of it is there, perhaps nothing: after the next
-    /// `connect`, [`marks`](Records::marks) tells, or the same is delivered again
-    /// without harm.
-    fn deliver(&mut self, batch: &Batch) -> Result<Vec<Refused>, Trouble>;
+    /// What is in the way, also of `bury`. Perhaps all of it is there, perhaps nothing:
+    /// after the next `connect`, [`marks`](Records::marks) tells, or the same is
+    /// delivered again without harm.
+    fn deliver(&mut self, batch: &Batch, bury: Bury<'_>) -> Result<(), Trouble>;
 }
+
+/// Keeps records of a batch that a target will never take; when it returns they are
+/// safe. The same ones may be handed to it again.
+pub type Bury<'b> = &'b mut dyn FnMut(&[Refused]) -> Result<(), Trouble>;
 
 /// A target that takes whole segments: S3. As [`Records`] otherwise.
 pub trait Segments: Debug + Send {

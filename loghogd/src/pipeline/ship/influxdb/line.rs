@@ -167,10 +167,10 @@ impl Shape {
                 Tag::App => write_tag(b",app=", record.app, out),
                 Tag::Module => write_tag(b",module=", record.module, out),
                 Tag::Host => write_tag(b",host=", &record.host, out),
-                Tag::Level => match record.level.map(level_name) {
-                    Some(Ok(name)) => write_tag(b",level=", name, out),
-                    Some(Err(level)) => write_number(b",level=", level, out),
-                    None => {}
+                Tag::Level => match (record.level_name(), record.level) {
+                    (Some(name), _) => write_tag(b",level=", name, out),
+                    (None, Some(level)) => write_number(b",level=", level, out),
+                    (None, None) => {}
                 },
                 Tag::File => {
                     let stem = live.strip_suffix(LIVE_SUFFIX).unwrap_or(live);
@@ -303,18 +303,6 @@ fn number(json: &str) -> Option<f64> {
         b'f' => Some(0.0),
         _ => None,
     }
-}
-
-/// The names of the levels that Python has names for.
-fn level_name(level: u8) -> Result<&'static str, u8> {
-    Ok(match level {
-        10 => "DEBUG",
-        20 => "INFO",
-        30 => "WARNING",
-        40 => "ERROR",
-        50 => "CRITICAL",
-        other => return Err(other),
-    })
 }
 
 fn write_number(before: &[u8], number: impl fmt::Display, out: &mut Vec<u8>) {

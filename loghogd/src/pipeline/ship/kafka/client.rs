@@ -13,21 +13,9 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, NoCustomPartitioner, ProducerContext};
 
+use super::packing::Packing;
 use crate::config::ship::kafka::{Acks, Kafka, Sasl, Tls};
-use crate::pipeline::ship::limits::{
-    KAFKA_QUEUE_KBYTES_MAX, KAFKA_SMALL_BATCH_BYTES, KAFKA_TRANSACTION_TIME_MAX,
-};
-
-/// How records are packed for the brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Packing {
-    /// Each for itself, so that one which is refused takes no other with it.
-    Single,
-    /// In batches that a topic with a low limit takes as well.
-    Small,
-    /// In batches as large as librdkafka makes them.
-    Full,
-}
+use crate::pipeline::ship::limits::{KAFKA_QUEUE_KBYTES_MAX, KAFKA_TRANSACTION_TIME_MAX};
 
 /// What all clients of a target are told.
 fn common(options: &Kafka) -> ClientConfig {
@@ -92,8 +80,9 @@ pub(super) fn sending(options: &Kafka, id: Option<&str>, packing: Packing) -> Cl
     set_unless_given(&mut config, "queue.buffering.max.kbytes", &kbytes);
     match packing {
         Packing::Full => {}
-        Packing::Small => {
-            config.set("batch.size", KAFKA_SMALL_BATCH_BYTES.to_string());
+        Packing::Small(bytes) => {
+            let given = config.get("batch.size").and_then(|given| given.parse().ok());
+            config.set("batch.size", given.map_or(bytes, |given| bytes.min(given)).to_string());
         }
         Packing::Single => {
             // What follows one that is refused would be out of order.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
@@ -71,6 +71,31 @@ pub(super) fn connect(
         }
         asking.poll(KAFKA_LOOK_TIME / 4);
     }
+}
+
+/// What to do about a progress topic that forgets what it was told, if it is one. Whoever
+/// may not ask is not told.
+pub(super) fn progress_is_lost(
+    options: &Kafka,
+    place: &Place,
+    surroundings: &Surroundings,
+) -> Option<String> {
+    let topic = &*options.progress_topic;
+    let admin: AdminClient<Heard> =
+        client::asking(options).create_with_context(Heard::default()).ok()?;
+    let times = AdminOptions::new().request_timeout(Some(KAFKA_TOPIC_TIME_MAX));
+    let asked = [ResourceSpecifier::Topic(topic)];
+    let described = surroundings.runtime.block_on(admin.describe_configs(&asked, &times));
+    let described = described.ok()?.pop()?.ok()?;
+    let policy = described.get("cleanup.policy")?.value.clone()?;
+    (policy != "compact").then(|| {
+        format!(
+            "{}: the topic {topic} has cleanup.policy={policy}, so that it forgets in time how far \
+             files have come, and what lies between may come twice; set it (kafka-configs --alter \
+             --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact)",
+            place.kafka()
+        )
+    })
 }
 
 /// Sees to a topic that records are to go to; it is asked for as writers do, so that

@@ -14,14 +14,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
-use super::client::{Heard, Packing, transaction_time};
+use super::client::{Heard, transaction_time};
 use super::error::{Place, code_of, is_fenced, is_refusal};
+use super::packing::Packing;
 use super::progress::{Owner, PARTITION, mark_key};
-use super::value::Writer;
 use super::{ready, topic};
 use crate::config::ship::kafka::{Kafka, Value};
+use crate::pipeline::ship::json::Writer;
 use crate::pipeline::ship::limits::{KAFKA_CONNECT_TIME_MAX, KAFKA_LOOK_TIME, KAFKA_SILENCE_MAX};
-use crate::pipeline::ship::{Batch, Part, Refused, Surroundings, Trouble};
+use crate::pipeline::ship::{Batch, Bury, Part, Refused, Surroundings, Trouble};
 
 /// What librdkafka is asked for while something is on its way, and how soon it is noticed
 /// that it has arrived.
@@ -109,17 +110,18 @@ impl Sender<'_> {
         }
     }
 
-    /// Delivers a batch, but for those records of which it is known that Kafka refuses them.
-    /// Returns all that were refused.
+    /// Delivers a batch, but for those records of which it is known that Kafka refuses them,
+    /// and that were buried. Buries what else is refused, before that is committed.
     pub(super) fn deliver(
         &mut self,
         batch: &Batch,
-        mut refused: Vec<Refused>,
-    ) -> Result<Vec<Refused>, Failure> {
+        known: &[Refused],
+        bury: Bury<'_>,
+    ) -> Result<(), Failure> {
         if self.options.transactional {
             self.producer.begin_transaction().map_err(|error| self.failure(&error))?;
         }
-        self.hand_over(batch, &mut refused)?;
+        let mut refused = self.hand_over(batch, known)?;
         let failed = self.arrive()?;
         if !failed.is_empty() {
             let found = self.refused(batch, &failed)?;
@@ -129,12 +131,11 @@ impl Sender<'_> {
                 return Err(Failure { found, ..trouble.into() });
             }
             refused.extend(found);
-            return Ok(refused);
         }
-        if self.options.transactional {
-            self.commit()?;
+        if !refused.is_empty() {
+            bury(&refused)?;
         }
-        Ok(refused)
+        if self.options.transactional { self.commit() } else { Ok(()) }
     }
 
     /// Of records that failed, those that will never be taken; a failure if there are others,
@@ -190,23 +191,24 @@ impl Sender<'_> {
         self.with_code(self.place.explain_topic(&name, Some(&part.stream), code), code)
     }
 
-    /// Hands all records over, but those that were refused, and the marks.
-    fn hand_over(&mut self, batch: &Batch, refused: &mut Vec<Refused>) -> Result<(), Failure> {
+    /// Hands all records over, but those that were refused, and the marks. Returns those
+    /// that can never go.
+    fn hand_over(&mut self, batch: &Batch, known: &[Refused]) -> Result<Vec<Refused>, Failure> {
         let left_out: HashSet<(usize, usize)> =
-            refused.iter().map(|refused| (refused.part, refused.message)).collect();
-        let mut number = 0;
+            known.iter().map(|refused| (refused.part, refused.message)).collect();
+        let (mut number, mut refused) = (0, Vec::new());
         for (index, part) in batch.parts.iter().enumerate() {
-            self.hand_over_part(index, part, number, &left_out, refused)?;
+            self.hand_over_part(index, part, number, &left_out, &mut refused)?;
             number += part.messages.len();
         }
         if !self.options.transactional {
-            return Ok(());
+            return Ok(refused);
         }
         for part in &batch.parts {
             let value = serde_json::to_vec(&part.end).unwrap_or_default();
             self.hand_over_progress(&mark_key(self.owner_key, &part.stream), &value)?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     fn hand_over_part(

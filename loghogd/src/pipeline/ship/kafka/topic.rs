@@ -8,7 +8,6 @@
 
 use std::fmt::Write as _;
 
-use super::value::level_name;
 use crate::config::ship::kafka::TOPIC_BYTES_MAX;
 use crate::pipeline::ship::{Record, Template, Values};
 
@@ -59,7 +58,7 @@ impl Values for Key<'_> {
             "module" => out.push_str(record.module),
             "host" => out.push_str(&record.host),
             "logger" => out.push_str(record.logger.as_deref().unwrap_or_default()),
-            "level" => out.push_str(record.level.and_then(level_name).unwrap_or_default()),
+            "level" => out.push_str(record.level_name().unwrap_or_default()),
             _ => return false,
         }
         true

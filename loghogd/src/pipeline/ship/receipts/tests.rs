@@ -1,6 +1,5 @@
 use super::state::began;
 use super::*;
-use crate::disk::LogDir;
 use crate::disk::simulated::{Cut, Fault, Operation, Restart, Simulated};
 use crate::pipeline::ship::Mark;
 use nix::errno::Errno;
@@ -54,6 +53,21 @@ fn a_state_that_was_put_is_there_after_a_restart() {
     assert_eq!(receipts.state("s3", &web()), Ok(State::default()));
     assert_eq!(receipts.instance(|| 7).unwrap(), id);
     assert_eq!(names(&folder), ["web.log.12"]);
+}
+
+#[test]
+fn no_folder_is_made_before_something_is_to_be_kept() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(".loghogd/ship");
+    let receipts = Receipts::open_at(path.clone()).unwrap();
+    assert_eq!(receipts.state("kafka", &web()), Ok(State::default()));
+    assert!(!folder.path().join(".loghogd").exists());
+    receipts.clone().put("kafka", &web(), state()).unwrap();
+    let id = receipts.instance(|| 7).unwrap();
+    drop(receipts);
+    let receipts = Receipts::open_at(path).unwrap();
+    assert_eq!(receipts.state("kafka", &web()), Ok(state()));
+    assert_eq!(receipts.instance(|| 8).unwrap(), id);
 }
 
 #[test]

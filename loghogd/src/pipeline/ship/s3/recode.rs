@@ -4,8 +4,7 @@
 //! Leaves out: uploading.
 //!
 //! ```text
-//! json  {"time":"2026-11-20T11:00:00.123456Z","sent":..,"host":..,"app":..,"module":..,
-//!        "logger":..,"level":40,"thread":..,"process":..,"body":..,"exception":..,"fields":{..}}
+//! json  as `json` writes it
 //! csv   time,sent,host,app,module,logger,level,thread,process,body,exception,fields
 //! ```
 //! What was not said is left out, or empty. CSV is that of RFC 4180 with line feeds.
@@ -18,13 +17,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use xz2::write::XzEncoder;
 
 use super::read::{Summary, each};
 use crate::config::ship::s3::Body;
 use crate::disk;
+use crate::pipeline::ship::json::Writer;
 use crate::pipeline::ship::{Record, Trouble, Whole};
 
 /// The preset of xz: with its dictionary of 4 MiB it takes some 32 MiB of memory, where
@@ -54,7 +53,7 @@ pub(super) fn recode(
 ) -> Result<(File, Summary), Trouble> {
     let file = temporary().map_err(|error| cannot_write(&error))?;
     let mut out = BufWriter::new(XzEncoder::new(file, PRESET));
-    let mut line = Vec::new();
+    let (mut line, mut writer) = (Vec::new(), Writer::new());
     if body == Body::CsvXz {
         out.write_all(NAMES.as_bytes()).map_err(|error| cannot_write(&error))?;
     }
@@ -62,7 +61,10 @@ pub(super) fn recode(
         line.clear();
         match body {
             Body::CsvXz => csv(record, &mut line),
-            Body::JsonXz | Body::File => json(record, &mut line),
+            Body::JsonXz | Body::File => {
+                writer.write(record, &mut line);
+                line.push(b'\n');
+            }
         }
         out.write_all(&line)
     })?;
@@ -84,50 +86,6 @@ fn cannot_write(error: &io::Error) -> Trouble {
         "cannot write a temporary file in TMPDIR or {FOLDER_DEFAULT}: {error}; {}",
         disk::remedy(error)
     ))
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<&'a str>,
-    app: &'a str,
-    module: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logger: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    level: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thread: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    process: Option<u64>,
-    body: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exception: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fields: Option<&'a RawValue>,
-}
-
-fn json(record: &Record<'_>, out: &mut Vec<u8>) {
-    let value = Json {
-        time: time(record),
-        sent: record.sent.as_deref(),
-        host: Some(&*record.host).filter(|host| !host.is_empty()),
-        app: record.app,
-        module: record.module,
-        logger: record.logger.as_deref(),
-        level: record.level,
-        thread: record.thread.as_deref(),
-        process: record.process,
-        body: &record.body,
-        exception: record.exception.as_deref(),
-        fields: record.fields,
-    };
-    // A vector takes everything.
-    let _ = serde_json::to_writer(&mut *out, &value);
-    out.push(b'\n');
 }
 
 fn csv(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -176,26 +134,17 @@ mod tests {
     use crate::config::read_facilities;
     use crate::pipeline::ship::RecordReader;
 
-    fn written(line: &[u8], write: fn(&Record<'_>, &mut Vec<u8>)) -> String {
+    #[test]
+    fn a_record_becomes_a_row() {
+        let line = b"2026-11-20 12:00:00.120000 - web01 - ERROR - \"boom\", he said\n\tTrace\n";
         let text = b"[my-app]\nrotate = daily\nbackup_count = 3\n";
         let table = read_facilities(text, Path::new("facilities.conf")).unwrap();
         let facility = table.find("my-app", "").unwrap();
         let times = RecordReader::new(TimeZone::UTC, 0).times(line);
         let mut out = Vec::new();
-        write(&Record::read(line, facility, times), &mut out);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn a_record_becomes_an_object_or_a_row() {
-        let line = b"2026-11-20 12:00:00.120000 - web01 - ERROR - \"boom\", he said\n\tTrace\n";
+        csv(&Record::read(line, facility, times), &mut out);
         assert_eq!(
-            written(line, json),
-            "{\"time\":\"2026-11-20T12:00:00.120000Z\",\"host\":\"web01\",\"app\":\"my-app\",\
-             \"module\":\"root\",\"level\":40,\"body\":\"ERROR - \\\"boom\\\", he said\\nTrace\"}\n"
-        );
-        assert_eq!(
-            written(line, csv),
+            String::from_utf8(out).unwrap(),
             "2026-11-20T12:00:00.120000Z,,web01,my-app,root,,40,,,\"ERROR - \"\"boom\"\", he \
              said\nTrace\",,\n"
         );

@@ -1,7 +1,7 @@
-//! Writes a record as Kafka's readers want it: a line of JSON. Pure.
+//! Writes a record as a line of JSON, as readers of Kafka and of archives get it. Pure.
 //! A record -> an object with all that is known of it.
 //! Invariant: what was not said is left out; the object has no line feed.
-//! Leaves out: topics and keys (`topic`).
+//! Leaves out: what follows on it; other forms (`s3::recode`, `influxdb::line`).
 //!
 //! ```text
 //! {"time":"2026-11-20T11:00:00.123456Z","sent":"2026-11-20T11:00:00.123400000Z",
@@ -17,7 +17,7 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 
-use crate::pipeline::ship::Record;
+use super::record::Record;
 
 /// Writes records; the second that was last written is remembered.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Writer {
         text(",\"module\":", Some(record.module), out);
         text(",\"logger\":", record.logger.as_deref(), out);
         number(",\"level\":", record.level.map(u64::from), out);
-        text(",\"level_name\":", record.level.and_then(level_name), out);
+        text(",\"level_name\":", record.level_name(), out);
         text(",\"thread\":", record.thread.as_deref(), out);
         number(",\"process\":", record.process, out);
         text(",\"body\":", Some(&*record.body), out);
@@ -83,19 +83,6 @@ fn number(name: &str, value: Option<u64>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         let _ = write!(out, "{name}{value}");
     }
-}
-
-/// Python's names, and the one that Rust has below them.
-pub(super) fn level_name(level: u8) -> Option<&'static str> {
-    Some(match level {
-        5 => "TRACE",
-        10 => "DEBUG",
-        20 => "INFO",
-        30 => "WARNING",
-        40 => "ERROR",
-        50 => "CRITICAL",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
