@@ -109,7 +109,7 @@ doc: setup
 
 .PHONY: shipped
 shipped: build
-	$(call step,the configuration as shipped: loghogd check-config)
+	$(call step,what is shipped: loghogd check-config and mandoc)
 	tools/check-shipped "$(BINARIES)"
 
 .PHONY: fuzz-smoke

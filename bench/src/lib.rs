@@ -125,6 +125,15 @@ impl Scratch {
         Ok(())
     }
 
+    /// The same with other further sections of `loghogd.conf`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_again_with(&mut self, sections: &str) -> Result<()> {
+        self.sections = sections.to_owned();
+        self.start_again()
+    }
+
     /// The client's side of a TLS connection to it.
     ///
     /// # Errors

@@ -29,12 +29,12 @@ use crate::serial::Serial;
 /// original did, then where its package put it.
 const FOLDERS: [&str; 3] = ["", "/etc/loghogd/certs", "/etc/loghogd"];
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 loghog-client-cert [OPTIONS] NAME [CA-PATH [CA-NAME]]
        loghog-client-cert --revoke NAME|FILE.pem [CA-PATH [CA-NAME]]
        loghog-client-cert --list [CA-PATH [CA-NAME]]";
 
-const EXAMPLES: &str = "\
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   sudo loghog-client-cert $(hostname)
       makes HOSTNAME.pem in the current folder: key and certificate in one file

@@ -20,6 +20,8 @@ pub mod index;
 pub mod issue;
 pub mod limits;
 pub mod lock;
+#[cfg(test)]
+mod manual;
 pub mod name;
 pub mod owner;
 pub mod pkcs8;

@@ -32,7 +32,7 @@ const DOMAIN: &str = "loghog";
 /// How a client on the server's own machine calls it.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-const EXAMPLES: &str = "\
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   cd /etc/loghogd/certs && sudo loghog-server-cert logs.example.org
       makes loghog-ca.key, loghog-ca.cert, loghog-ca.crl and loghog-server.pem

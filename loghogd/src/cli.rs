@@ -3,6 +3,9 @@
 //! Invariant: the options of the original mean what they meant.
 //! Leaves out: the daemon's work and the answers to questions.
 
+#[cfg(test)]
+mod manual;
+
 use crate::config::{self, Overrides};
 use crate::daemon::{self, Outcome};
 use crate::pipeline::ship::s3::archive::Wanted;

@@ -8,6 +8,7 @@
 //! value name   single values and names
 //! checked      loghogd.conf: Config
 //! facility     facilities.conf: Table, and looking facilities up
+//! reference    every option: what it takes, what holds without it, what it does
 //! problem      what is wrong, where, and what would be right
 //! ```
 
@@ -17,6 +18,7 @@ pub mod limits;
 pub mod name;
 pub mod problem;
 pub mod raw;
+pub mod reference;
 pub mod ship;
 pub mod status;
 pub mod value;

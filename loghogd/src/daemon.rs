@@ -26,10 +26,11 @@ use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::checked::Config;
+use crate::config::ship::Target;
 use crate::config::{self, Loaded, Table};
 use crate::connections::{Connections, Transport};
 use crate::control;
-use crate::disk::{Disk, LogDir};
+use crate::disk::{self, Disk, LogDir};
 use crate::ledger::Ledger;
 use crate::limits::{
     COLD_STOP_TIME_MAX, DESCRIPTORS_RESERVED, DRAIN_TIME_MAX, LANES_MAX, SHIP_CHANGE_TIME_MAX,
@@ -45,6 +46,7 @@ use crate::pipeline::persist::live::Form;
 use crate::pipeline::persist::writer::{self, Ended, Floodgate, Settings, Writing};
 use crate::pipeline::seal::{Compressor, Pace, Sealer};
 use crate::pipeline::ship::{self, Receipts, Shippers};
+use crate::pipeline::tally::kept::Tallies;
 use crate::pipeline::trim::Trimmer;
 use crate::pipeline::{Road, Shared};
 use crate::stats::Stats;
@@ -138,6 +140,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
             format!("cannot read what clients were told, in {}", disk.path().display())
         })?;
     let table = Arc::new(ArcSwap::from_pointee(loaded.table));
+    let tallies = open_tallies(&config.main.logdir, &*disk, &config.ship);
     let sealer = Sealer {
         disk: Arc::clone(&disk),
         table: Arc::clone(&table),
@@ -147,6 +150,8 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
             Pace::new(Arc::clone(&stats)),
         )),
         claims: Claims::new(),
+        tallies: tallies.clone(),
+        zone: clock.zone().clone(),
         stats: Arc::clone(&stats),
     };
     let receipts = open_receipts(&config.main.logdir)?;
@@ -155,6 +160,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         clock.zone().clone(),
         Arc::clone(&stats),
         receipts.clone(),
+        tallies.clone(),
     );
     let claims = sealer.claims.clone();
     let cold = cold::start(sealer, trimmer, clock.clone()).context(NO_THREAD)?;
@@ -164,6 +170,7 @@ pub fn run(loaded: Loaded, args: &RunArgs, lower_priority: fn()) -> Result<Outco
         receipts,
         table: Arc::clone(&table),
         claims,
+        tallies,
         bell: Arc::clone(&bell),
         stats: Arc::clone(&stats),
         zone: clock.zone().clone(),
@@ -302,6 +309,30 @@ fn open_receipts(logdir: &Path) -> Result<Receipts> {
         .with_context(|| format!("cannot read what was shipped, in {}", path.display()))
 }
 
+/// What is in sealed segments, beside the states. It only saves time: without it all
+/// goes on.
+fn open_tallies(logdir: &Path, log: &dyn Disk, targets: &[Target]) -> Tallies {
+    // A target that a reload brings does without until the next start.
+    if targets.is_empty() {
+        return Tallies::none();
+    }
+    let path = logdir.join(journal::FOLDER).join("tally");
+    let opened = std::fs::create_dir_all(&path)
+        .and_then(|()| LogDir::open(&path))
+        .and_then(|disk| Tallies::open(Arc::new(disk), log));
+    let tallies = opened.unwrap_or_else(|error| {
+        warn!(
+            "cannot keep in {} what is in segments: {error}; {}; each is read once more when it is \
+             shipped",
+            path.display(),
+            disk::remedy(&error)
+        );
+        Tallies::none()
+    });
+    tallies.keep_for(targets);
+    tallies
+}
+
 fn locked(shippers: &Mutex<Shippers>) -> MutexGuard<'_, Shippers> {
     shippers.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -435,7 +466,7 @@ impl Running<'_> {
 }
 
 /// Does a new configuration differ in anything but what a reload takes over?
-fn needs_restart(new: &Config, running: &Config) -> bool {
+pub(crate) fn needs_restart(new: &Config, running: &Config) -> bool {
     let mut reloaded = running.clone();
     reloaded.log.level = new.log.level;
     reloaded.ship.clone_from(&new.ship);

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! log_dir    the log folder of a real file system
+//! publish    a small file that is there whole, or not at all
 //! simulated  one in memory, for tests: it fails, stops and loses power on demand
 //! ```
 //! Each method that changes something is one step: after any of them the
@@ -12,10 +13,12 @@
 //! the steps before have left.
 
 mod log_dir;
+mod publish;
 #[cfg(test)]
 pub(crate) mod simulated;
 
 pub use log_dir::LogDir;
+pub use publish::{UNFINISHED, publish};
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};

@@ -236,6 +236,18 @@ pub const PACE_PAUSE: Duration = Duration::from_millis(300);
 /// A sealed file is synced whenever it has grown by so many bytes.
 pub const SEAL_SYNC_BYTES: usize = 8 << 20;
 
+/// Shortest plain segment whose tally is kept, in bytes: counting what is in a shorter one
+/// again takes a few milliseconds, and keeping takes two syncs.
+pub const TALLY_PLAIN_BYTES_MIN: u64 = 256 << 10;
+/// So much of a message's first line is looked at for its time and its host, in bytes. A
+/// host that ends behind it is not found.
+pub const TALLY_HEAD_BYTES: usize = 4 << 10;
+/// Hosts of a segment that are named; of others it is only said that there are some.
+pub const TALLY_HOSTS_MAX: usize = 1_000;
+/// Largest tally that is kept, in bytes: [`TALLY_HOSTS_MAX`] hosts with names of 255 bytes,
+/// the longest of DNS, take a quarter of it. A larger one is not kept.
+pub const TALLY_BYTES_MAX: u64 = 1 << 20;
+
 /// How long a thread of the cold half pauses after a fault of its own.
 pub const PANIC_PAUSE: Duration = Duration::from_secs(1);
 

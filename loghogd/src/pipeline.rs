@@ -50,6 +50,7 @@ pub mod rotate;
 pub mod seal;
 mod session;
 pub mod ship;
+pub mod tally;
 pub mod tap;
 #[cfg(test)]
 mod test_writer;

@@ -16,6 +16,7 @@ pub mod files;
 pub mod frames;
 pub mod golden;
 pub mod honest;
+pub mod literals;
 pub mod load;
 pub mod numbered;
 pub mod process;

@@ -104,6 +104,62 @@ fn kills_of_the_daemon_and_of_the_server_leave_each_segment_once_in_bucket_and_i
     }
 }
 
+#[test]
+fn what_is_in_segments_is_counted_when_they_are_sealed_and_forgotten_when_they_have_arrived() {
+    let mut s3 = S3::start(Kind::S3sFs);
+    s3.make_bucket("logs");
+    s3.kill();
+    let daemon = scenario(&s3).start();
+    let load = Load::start(daemon.tcp(), "plain", "");
+    daemon.wait_for_count("lines", 20_000);
+    let folder = daemon.log_dir().join("plain");
+    let site = daemon.kill();
+    load.wait();
+    let daemon = site.start();
+    let sealed = wait_until(LONG, "all segments are sealed", || {
+        std::thread::sleep(Duration::from_millis(100));
+        segments(&folder).filter(|segments| segments.len() > 2)
+    });
+    let tallies = || names(&daemon.log_dir().join(".loghogd/tally/plain"));
+    let plain = |name: &String| name.strip_suffix(".xz").expect("xz").to_owned();
+    assert_eq!(tallies(), sealed.keys().map(plain).collect::<Vec<_>>());
+    // One is lost, and another is torn: these segments are read once more.
+    let path = |place: usize| daemon.log_dir().join(".loghogd/tally/plain").join(&tallies()[place]);
+    let torn = path(1);
+    std::fs::write(&torn, &std::fs::read(&torn).expect("it is there")[..99]).expect("writable");
+    std::fs::remove_file(path(0)).expect("it is there");
+    s3.restart();
+    wait_until(LONG, "all segments are in the index", || {
+        std::thread::sleep(Duration::from_millis(100));
+        (indexed(&s3).len() == sealed.len()).then_some(())
+    });
+    wait_until(LONG, "nothing is kept any more", || tallies().is_empty().then_some(()));
+    for (key, object) in s3.objects("logs").iter().filter(|(key, _)| key.starts_with("index/")) {
+        let day: Value = serde_json::from_slice(&object.bytes).expect("JSON");
+        for entry in day["segments"].as_array().expect("segments") {
+            let file = folder.join(entry["file"].as_str().expect("a name"));
+            let text = Command::new("xzcat").arg(file).output().expect("xzcat").stdout;
+            let lines = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            assert_eq!(
+                (entry["lines"].as_u64(), entry["bytes"].as_u64()),
+                (Some(lines), Some(text.len() as u64)),
+                "{key}"
+            );
+        }
+    }
+}
+
+/// The names in a folder, in order; none when it is not there.
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(folder) else { return Vec::new() };
+    let name = |file: std::io::Result<std::fs::DirEntry>| {
+        file.expect("a readable folder").file_name().into_string().expect("a name in UTF-8")
+    };
+    let mut names: Vec<String> = files.map(name).collect();
+    names.sort();
+    names
+}
+
 /// Of a folder all sealed segments; none while one is not sealed.
 fn segments(folder: &Path) -> Option<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();

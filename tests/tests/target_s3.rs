@@ -22,10 +22,12 @@ use loghogd::config::facility::Facility;
 use loghogd::config::ship::Kind as TargetKind;
 use loghogd::config::{Overrides, read_config, read_facilities};
 use loghogd::disk::LogDir;
-use loghogd::pipeline::rotate::name::Name;
+use loghogd::pipeline::rotate::name::{Name, Segment};
 use loghogd::pipeline::ship::s3::archive::{Archive, Fetched, Wanted, places};
 use loghogd::pipeline::ship::s3::{Day, S3Target};
 use loghogd::pipeline::ship::{Arrived, Scope, Segments, Stream, Surroundings, Trouble, Whole};
+use loghogd::pipeline::tally::Counting;
+use loghogd::pipeline::tally::kept::{Kept, Tallies};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -36,6 +38,9 @@ const BOTH: [Kind; 2] = [Kind::Moto, Kind::S3sFs];
 struct Site {
     folder: TempDir,
     disk: LogDir,
+    /// What is kept of segments, in a folder of its own.
+    kept: TempDir,
+    tallies: Tallies,
     runtime: Runtime,
     facility: Arc<Facility>,
     instance: String,
@@ -52,9 +57,13 @@ impl Site {
         let section = format!("rotate = daily\nbackup_count = 3\n{options}");
         let text = format!("[my-app]\n{section}[my-app:web]\n{section}");
         let table = read_facilities(text.as_bytes(), Path::new("facilities.conf")).unwrap();
+        let (disk, kept) = (LogDir::open(folder.path()).unwrap(), tempfile::tempdir().unwrap());
+        let tallies = Tallies::open(Arc::new(LogDir::open(kept.path()).unwrap()), &disk).unwrap();
         Site {
-            disk: LogDir::open(folder.path()).unwrap(),
+            disk,
             folder,
+            kept,
+            tallies,
             runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap(),
             facility: Arc::clone(table.find("my-app", "web").unwrap()),
             instance: instance.to_owned(),
@@ -85,15 +94,26 @@ impl Site {
         sealed
     }
 
+    /// Leaves what whoever seals a segment leaves.
+    fn keep(&self, name: &str, kept: &Kept) {
+        self.tallies.put("my-app", &segment(name), kept).unwrap();
+    }
+
     fn whole(&self, name: &str) -> Whole<'_> {
-        let Name::Segment(segment) = Name::read(name) else { panic!("{name}") };
+        let segment = segment(name);
         Whole {
             stream: Arc::new(Stream { app: "my-app".into(), live: segment.live.clone() }),
             facility: Arc::clone(&self.facility),
             segment,
             disk: &self.disk,
+            tallies: &self.tallies,
         }
     }
+}
+
+fn segment(name: &str) -> Segment {
+    let Name::Segment(segment) = Name::read(name) else { panic!("{name}") };
+    segment
 }
 
 fn options(section: &str) -> loghogd::config::ship::s3::S3 {
@@ -265,6 +285,95 @@ fn a_large_segment_goes_in_parts_and_is_not_replaced_either() {
         s3.put("logs", &key, "other");
         let said = stopped(target.deliver(&site.whole(NAME)));
         assert!(said.contains("another object has the key"), "{kind:?}: {said}");
+    }
+}
+
+/// What is kept of a segment with this text.
+fn kept(text: &[u8], sealed: &[u8]) -> Kept {
+    let mut counting = Counting::new(TimeZone::UTC);
+    counting.add(text);
+    let sealed_bytes = sealed.len() as u64;
+    Kept { sealed_bytes, sealed_sha256: sha256(sealed), tally: counting.finish() }
+}
+
+/// Segments that go in one request, and in parts.
+fn small_and_large() -> [(&'static str, Vec<u8>); 2] {
+    [(NAME, lines(100)), ("web.log.2026-11-20-12-00-00-000002.gz", noise(40 << 20))]
+}
+
+#[test]
+fn what_was_counted_when_it_was_sealed_gives_the_same_object_and_index_as_reading_all() {
+    for kind in BOTH {
+        let s3 = S3::start(kind);
+        for bucket in ["read", "kept", "shown"] {
+            s3.make_bucket(bucket);
+        }
+        for (name, text) in small_and_large() {
+            let site = Site::new();
+            let sealed = site.seal(name, &text);
+            let deliver = |bucket: &str| {
+                let mut target = site.target(&s3.section(bucket));
+                let arrived = target.deliver(&site.whole(name)).unwrap();
+                // It is there, and stays as it is.
+                assert_eq!(target.deliver(&site.whole(name)).unwrap().bytes, 0, "{kind:?} {name}");
+                arrived
+            };
+            let read = deliver("read");
+            let mut kept = kept(&text, &sealed);
+            site.keep(name, &kept);
+            assert_eq!(deliver("kept"), read, "{kind:?} {name}");
+            // Nothing else would say so.
+            kept.tally.lines = 7;
+            site.keep(name, &kept);
+            assert_eq!(deliver("shown").records, Some(7), "{kind:?} {name}");
+        }
+        let there = |bucket: &str| {
+            let objects = s3.objects(bucket).into_iter();
+            objects
+                .map(|(key, object)| (key, (object.bytes, object.metadata)))
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert!(there("read") == there("kept"), "{kind:?}");
+        assert_eq!(there("kept").len(), 3, "{kind:?}");
+        if kind == Kind::Moto {
+            assert_eq!(s3.unfinished("kept"), 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_of_another_file_puts_no_false_checksum_into_key_or_index() {
+    for kind in BOTH {
+        let s3 = S3::start(kind);
+        for (name, text) in small_and_large() {
+            let site = Site::new();
+            let sealed = site.seal(name, &text);
+            let right = kept(&text, &sealed);
+            let other = Kept { sealed_sha256: sha256(b"another"), ..kept(b"x\n", &sealed) };
+            let longer = Kept { sealed_bytes: right.sealed_bytes + 1, ..kept(b"x\n", &sealed) };
+            for (bucket, wrong) in [("other", other), ("longer", longer)] {
+                if name == NAME {
+                    s3.make_bucket(bucket);
+                }
+                site.keep(name, &wrong);
+                let mut target = site.target(&s3.section(bucket));
+                let arrived = target.deliver(&site.whole(name)).unwrap();
+                assert_eq!(arrived.records, Some(right.tally.lines), "{kind:?} {bucket} {name}");
+                let days = index(&s3.objects(bucket));
+                let entries = days.iter().flat_map(|day| &day.segments);
+                let entry = entries.clone().find(|entry| entry.file == name).unwrap();
+                assert_eq!(entry.sha256, right.sealed_sha256, "{kind:?} {bucket}");
+                assert_eq!(s3.objects(bucket)[&entry.key].bytes, sealed, "{kind:?} {bucket}");
+                // Nobody is misled by it once more.
+                let left = fs::read_dir(site.kept.path().join("my-app")).unwrap().count();
+                assert_eq!(left, 0, "{kind:?} {bucket}");
+                if kind == Kind::Moto {
+                    assert_eq!(s3.unfinished(bucket), 0);
+                }
+            }
+        }
+        let objects = s3.objects("other");
+        assert_eq!(objects.len(), 3, "{kind:?}: {:?}", objects.keys());
     }
 }
 

@@ -10,9 +10,6 @@ use std::path::{Path, PathBuf};
 use super::problem::shown;
 use super::value::Refused;
 
-/// Its options.
-pub const OPTIONS: [&str; 1] = ["listen"];
-
 /// Where the status page is, unless the file says otherwise.
 pub const DEFAULT: Address =
     Address::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5580));

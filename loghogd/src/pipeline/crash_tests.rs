@@ -30,6 +30,7 @@ use super::persist::rounds::Settings;
 use super::rotate::name::Name;
 use super::seal::{Compressor, Queue, Sealer, whole_members};
 use super::ship::Receipts;
+use super::tally::kept::Tallies;
 use super::test_writer::{SETTINGS, TestWriter};
 use super::trim::Trimmer;
 use crate::clock::Clock;
@@ -115,10 +116,13 @@ impl Process {
             table: Arc::new(ArcSwap::new(Arc::clone(&table))),
             compressor: Mutex::new(Compressor::with_threads(Format::Gzip, 1, 1, || ())),
             claims: Claims::new(),
+            tallies: Tallies::none(),
+            zone: TimeZone::UTC,
             stats: Arc::clone(&writer.stats),
         });
         let zone = writer.clock.zone().clone();
-        let trimmer = Trimmer::new(None, zone, Arc::clone(&writer.stats), Receipts::none());
+        let trimmer =
+            Trimmer::new(None, zone, Arc::clone(&writer.stats), Receipts::none(), Tallies::none());
         Process { disk, now, table, writer, sealer, queue: Queue::default(), trimmer }
     }
 

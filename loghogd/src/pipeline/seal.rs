@@ -49,6 +49,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
 use tracing::{error, info, warn};
 
 use super::claims::Claims;
@@ -56,6 +57,7 @@ use super::cold::{Bell, Call};
 use super::persist::live::{Form, Mended, mend};
 use super::rotate::name::{Damaged, Segment};
 use super::rotate::recover::find;
+use super::tally::kept::Tallies;
 use crate::config::facility::Table;
 use crate::disk::{self, Disk};
 use crate::limits::TRIM_PAUSE;
@@ -72,6 +74,10 @@ pub struct Sealer {
     pub compressor: Mutex<Compressor>,
     /// Keeps others from deleting what is being worked on.
     pub claims: Claims,
+    /// What is in segments is kept there, for those who ship them.
+    pub tallies: Tallies,
+    /// In which zone lines are stamped.
+    pub zone: TimeZone,
     /// What is counted.
     pub stats: Arc<Stats>,
 }

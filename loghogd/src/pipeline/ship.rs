@@ -1,6 +1,7 @@
 //! Ships files onward, to each target at its own pace.
 //! Files of facilities, as they stand in the log folder -> records or segments at a target, and a receipt.
-//! Invariant: the receipt of a file is safe before anything of the next one leaves.
+//! Invariant: the receipt of a file is safe before any record of the next one leaves.
+//! Whole segments may leave together; no receipt is noted before that of the one before.
 //! Leaves out: what a protocol looks like (`kafka`, `s3`, `influxdb`); deletion (`trim`).
 //!
 //! The files are the buffer: nothing is kept in memory but what is on its way. A
@@ -36,7 +37,7 @@ pub use crew::{Asked, Shared, Shippers, try_out};
 pub use mark::{Mark, Stream};
 pub use notices::{Heard, Listener, Notices, Replay, Tail};
 pub use receipts::{Receipts, State};
-pub use record::{Reader as RecordReader, Record, Times as RecordTimes};
+pub use record::{Reader as RecordReader, Record, Times as RecordTimes, host_of};
 pub use split::{Message, Splitter};
 pub use status::{Doing, Error, Status, Stopped};
 pub use target::{

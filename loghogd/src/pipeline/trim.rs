@@ -26,6 +26,7 @@ use self::room::Room;
 use super::claims::Claims;
 use super::cold::{Bell, Call};
 use super::ship::Receipts;
+use super::tally::kept::Tallies;
 use crate::clock::Clock;
 use crate::config::checked::MinFree;
 use crate::config::facility::Table;
@@ -59,6 +60,8 @@ pub struct Trimmer {
     stats: Arc<Stats>,
     /// Says which segments some target has not got yet.
     receipts: Receipts,
+    /// What is kept of a segment goes with it.
+    tallies: Tallies,
     /// What was said of which folder, and when; the log folder is "".
     said: HashMap<(Box<str>, Discriminant<TrimError>), Timestamp>,
     /// When `max_age` asks for something in which folder.
@@ -72,9 +75,11 @@ impl Trimmer {
         zone: TimeZone,
         stats: Arc<Stats>,
         receipts: Receipts,
+        tallies: Tallies,
     ) -> Trimmer {
         let room = min_free.map(Room::new);
-        Trimmer { room, zone, stats, receipts, said: HashMap::new(), due: HashMap::new() }
+        let (said, due) = (HashMap::new(), HashMap::new());
+        Trimmer { room, zone, stats, receipts, tallies, said, due }
     }
 
     /// Trims whatever changes and whenever it is due, until the bell has ended.
@@ -224,6 +229,9 @@ impl Pass<'_> {
             folders.insert(folder);
             match refused {
                 None => {
+                    if let Some(segment) = deletion.closed.names(live).next() {
+                        self.trimmer.tallies.remove(folder, &segment);
+                    }
                     self.trimmer.stats.add(Counter::SegmentsTrimmed, 1);
                     self.trimmer.stats.add(Counter::TrimmedBytes, deletion.closed.disk_bytes);
                     done.add(*deletion);

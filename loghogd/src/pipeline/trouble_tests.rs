@@ -17,6 +17,7 @@ use super::cold::Call;
 use super::persist::live::{Form, mend};
 use super::persist::rounds::Settings;
 use super::seal::{Compressor, Queue, Sealer};
+use super::tally::kept::Tallies;
 use super::test_writer::{SETTINGS, TestWriter};
 use crate::clock::Clock;
 use crate::config::checked::{Format, MinFree};
@@ -38,6 +39,8 @@ fn sealing(disk: Arc<dyn Disk>) -> (Sealer, Queue) {
         table: Arc::new(ArcSwap::new(table(CONF))),
         compressor: Mutex::new(Compressor::with_threads(Format::Gzip, 1, 1, || ())),
         claims: Claims::new(),
+        tallies: Tallies::none(),
+        zone: TimeZone::UTC,
         stats: Arc::new(Stats::new()),
     };
     let mut queue = Queue::default();

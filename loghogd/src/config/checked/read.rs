@@ -13,56 +13,15 @@ use super::{
 use crate::config::limits::MIN_FREE_TENTHS_MAX;
 use crate::config::problem::{Kind, Problems, shown};
 use crate::config::raw::{Found, Raw, on_one_line};
+use crate::config::reference::SECTIONS;
 use crate::config::value::{self, Refused};
 use crate::config::{ship, status};
 use crate::limits::CLIENTS_MAX;
 use std::path::{Path, PathBuf};
 use wire::limits::{DATAGRAM_BYTES_MAX, FRAME_BYTES_MAX};
 
-/// The sections and their options.
-const OPTIONS: [(&str, &[&str]); 6] = [
-    (
-        "main",
-        &[
-            "daemon",
-            "workdir",
-            "logdir",
-            "rundir",
-            "facilities_config",
-            "pidfile",
-            "user",
-            "confine",
-            "max_open_files",
-            "max_hosts",
-            "max_clients",
-            "min_free",
-        ],
-    ),
-    ("log", &["filename", "level", "backup_count", "when"]),
-    ("compressor", &["format", "level", "compress_on_write"]),
-    (
-        "server",
-        &[
-            "listen_ipv4",
-            "listen_ipv6",
-            "default_port",
-            "listen_ipv4_ssl",
-            "listen_ipv6_ssl",
-            "default_port_ssl",
-            "pemfile",
-            "cacert",
-            "crl",
-            "max_frame",
-            "max_datagram",
-            "max_connections",
-        ],
-    ),
-    ("status", &status::OPTIONS),
-    (OBSOLETE, &["db_filename"]),
-];
-
-/// A section of old files that has no meaning any more.
-const OBSOLETE: &str = "scheduler";
+/// A section of old files that has no meaning any more, and its option.
+const OBSOLETE: (&str, &str) = ("scheduler", "db_filename");
 
 /// Smallest `max_frame` and `max_datagram`, in bytes: an ordinary message
 /// must get through.
@@ -353,36 +312,37 @@ impl Reader<'_> {
 
     fn refuse_unknown(&mut self, warnings: &mut Problems) {
         for section in self.raw.sections() {
-            if section.name == OBSOLETE {
+            let options: Vec<&str> = if section.name == OBSOLETE.0 {
                 let message = "[scheduler] has no effect any more";
                 warnings.add(section.line, Kind::Obsolete, message, "delete the section");
-            }
-            // They check themselves.
-            if section.name.starts_with(ship::PREFIX) {
+                vec![OBSOLETE.1]
+            } else if section.name.starts_with(ship::PREFIX) {
+                // They check themselves.
                 continue;
-            }
-            let Some((_, known)) = OPTIONS.iter().find(|(name, _)| *name == section.name) else {
+            } else if let Some(known) = SECTIONS.iter().find(|known| known.name == section.name) {
+                known.names().collect()
+            } else {
                 let message = format!("there is no section {}", shown(&section.name));
-                let names: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
+                let names: Vec<&str> = SECTIONS.iter().map(|section| section.name).collect();
                 let remedy = format!(
                     "the sections are {}, {}NAME; applications belong into facilities.conf",
-                    names.join(", ").replace(&format!(", {OBSOLETE}"), ""),
+                    names.join(", "),
                     ship::PREFIX
                 );
                 self.problems.add(section.line, Kind::Unknown, message, remedy);
                 continue;
             };
             for (option, entry) in &section.options {
-                if !known.contains(&option.as_str()) {
+                if !options.contains(&option.as_str()) {
                     let message = format!("[{}] has no option {}", section.name, shown(option));
-                    let remedy = format!("its options are {}", known.join(", "));
+                    let remedy = format!("its options are {}", options.join(", "));
                     self.problems.add(entry.line, Kind::Unknown, message, remedy);
                 }
             }
         }
         let defaults = self.raw.defaults().into_iter().flat_map(|section| &section.options);
         for (option, entry) in defaults {
-            if !OPTIONS.iter().any(|(_, known)| known.contains(&option.as_str())) {
+            if option != OBSOLETE.1 && !SECTIONS.iter().any(|known| known.has(option)) {
                 let message = format!("no section has an option {}", shown(option));
                 let remedy = "delete the line, or correct the name";
                 self.problems.add(entry.line, Kind::Unknown, message, remedy);

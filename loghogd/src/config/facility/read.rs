@@ -16,6 +16,7 @@ use super::{Facility, LineFormat, Origin, Origins, ROOT, Require, Rotate, Secret
 use crate::config::name;
 use crate::config::problem::{Kind, Problems, shown};
 use crate::config::raw::{Found, Raw, Section};
+use crate::config::reference::FACILITY;
 use crate::config::value::Refused;
 use crate::pipeline::persist::path::LIVE_SUFFIX;
 use crate::pipeline::rotate::schedule::Schedule;
@@ -23,22 +24,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::signature::Key;
-
-/// The options of a facility.
-const OPTIONS: [&str; 12] = [
-    "rotate",
-    "backup_count",
-    "max_size",
-    "max_age",
-    "max_total_size",
-    "flush_every",
-    "file_per_host",
-    "secret",
-    "require",
-    "format",
-    "ship",
-    "keep_until_shipped",
-];
 
 /// A value and where it came from.
 type Sourced<T> = (T, Origin);
@@ -256,9 +241,10 @@ impl<'a> Reader<'a> {
 
     fn refuse_unknown(&mut self, section: &Section) {
         for (option, entry) in &section.options {
-            if !OPTIONS.contains(&option.as_str()) {
+            if !FACILITY.has(option) {
                 let message = format!("a facility has no option {}", shown(option));
-                let remedy = format!("the options are {}", OPTIONS.join(", "));
+                let names: Vec<&str> = FACILITY.names().collect();
+                let remedy = format!("the options are {}", names.join(", "));
                 self.problems.add(entry.line, Kind::Unknown, message, remedy);
             }
         }

@@ -3,7 +3,7 @@
 //! Invariant: the plain file goes when the sealed one is safe and was compared, and not before.
 //! Leaves out: which segment, and when it is tried again.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use nix::errno::Errno;
 use tracing::{debug, warn};
@@ -13,7 +13,9 @@ use super::verify::VerifyError;
 use super::{Sealer, Segment, limits};
 use crate::config::checked::Format;
 use crate::disk::{self, DiskFile, Facts};
-use crate::limits::SEAL_SYNC_BYTES;
+use crate::limits::{SEAL_SYNC_BYTES, TALLY_PLAIN_BYTES_MIN};
+use crate::pipeline::tally::Counting;
+use crate::pipeline::tally::kept::{Kept, hex};
 use crate::stats::Counter;
 
 /// How sealing a segment ended.
@@ -85,8 +87,9 @@ impl Sealer {
         }
         let sealed = segment.sealed(self.compressor().format());
         let part = sealed.unfinished();
-        match self.write(folder, &mut *plain, &name, &part, go_on) {
-            Ok(()) => {}
+        let counting = self.counting(folder, segment);
+        let kept = match self.write(folder, &mut *plain, &name, &part, counting, go_on) {
+            Ok(kept) => kept,
             Err(Fault::Unreadable(error)) => {
                 self.discard(folder, &part);
                 self.set_aside(folder, segment, &format!("it cannot be read: {error}"));
@@ -96,6 +99,9 @@ impl Sealer {
                 self.discard(folder, &part);
                 return Err(error);
             }
+        };
+        if let Some(kept) = kept {
+            self.keep(folder, &sealed, &kept);
         }
         let publish = || {
             self.disk.rename(folder, &part, &sealed.to_string())?;
@@ -111,15 +117,34 @@ impl Sealer {
         Ok(Outcome::Sealed)
     }
 
-    /// Writes the sealed file under its temporary name, and reads it back.
+    /// Counts what is in a segment, where somebody ships it as it is.
+    fn counting(&self, folder: &str, segment: &Segment) -> Option<Counting> {
+        let owner = self.table.load().owner(folder, segment.stem()).cloned()?;
+        self.tallies.are_of_use(&owner).then(|| Counting::new(self.zone.clone()))
+    }
+
+    /// Before anybody can see the sealed file, so that who ships it finds it.
+    fn keep(&self, folder: &str, sealed: &Segment, kept: &Kept) {
+        if let Err(error) = self.tallies.put(folder, sealed, kept) {
+            warn!(
+                "cannot keep what is in {}: {error}; {}; it is read once more when it is shipped",
+                self.shown(folder, &sealed.to_string()),
+                disk::remedy(&error)
+            );
+        }
+    }
+
+    /// Writes the sealed file under its temporary name, and reads it back. Returns what
+    /// is to be kept of it, if anything.
     fn write(
         &self,
         folder: &str,
         plain: &mut dyn DiskFile,
         name: &str,
         part: &str,
+        counting: Option<Counting>,
         go_on: &dyn Fn() -> bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Kept>, Fault> {
         let other = |name: &str| {
             let name = name.to_owned();
             move |source| Fault::Other(SealError::Disk { name, source })
@@ -131,14 +156,19 @@ impl Sealer {
         self.disk.remove(folder, part).map_err(other(part))?;
         let mut out = self.disk.create(folder, part).map_err(other(part))?;
         let mut compressor = self.compressor();
-        let mut steadily = Steadily { file: &mut *out, unsynced_bytes: 0 };
-        let written = match compressor.compress(plain, &mut steadily, go_on) {
+        let counting = counting.filter(|_| facts.bytes >= TALLY_PLAIN_BYTES_MIN);
+        let sealed_sum = counting.is_some().then(Sum::new);
+        let mut steadily = Steadily { file: &mut *out, unsynced_bytes: 0, sum: sealed_sum };
+        let mut counted = Counted { plain, counting };
+        let written = match compressor.compress(&mut counted, &mut steadily, go_on) {
             Ok(written) => written,
             Err(CompressError::Stopped) => return Err(Fault::Other(SealError::Stopped)),
             Err(CompressError::Read(error)) => return Err(Fault::of_reading(name, error)),
             Err(CompressError::Write(error)) => return Err(other(part)(error)),
             Err(CompressError::Failed(why)) => return Err(other(part)(io::Error::other(why))),
         };
+        let sealed = steadily.sum.map(Sum::plain);
+        let tally = counted.counting.map(Counting::finish);
         // What it takes on the disk may change by itself.
         let known = |facts: Facts| (facts.id, facts.bytes, facts.modified);
         let after = plain.facts().map_err(other(name))?;
@@ -162,7 +192,12 @@ impl Sealer {
         plain.forget();
         self.stats.add(Counter::SealedPlainBytes, written.plain.bytes);
         self.stats.add(Counter::SealedBytes, written.sealed_bytes);
-        Ok(())
+        let kept = tally.zip(sealed).map(|(tally, sealed)| Kept {
+            sealed_bytes: sealed.bytes,
+            sealed_sha256: hex(&sealed.checksum),
+            tally,
+        });
+        Ok(kept)
     }
 
     /// Is the sealed file what the plain one is?
@@ -238,16 +273,37 @@ impl Fault {
     }
 }
 
+/// A plain file, of which it is counted what is in it.
+struct Counted<'a> {
+    plain: &'a mut dyn DiskFile,
+    counting: Option<Counting>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.plain.read(buffer)?;
+        if let Some(counting) = &mut self.counting {
+            counting.add(buffer.get(..read).unwrap_or_default());
+        }
+        Ok(read)
+    }
+}
+
 /// Syncs a file while it is being written: one sync of all of it at the end
 /// could take long, and nobody can interrupt it.
 struct Steadily<'a> {
     file: &'a mut dyn DiskFile,
     unsynced_bytes: usize,
+    /// Of what was written, where somebody wants to know.
+    sum: Option<Sum>,
 }
 
 impl Write for Steadily<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
+        if let Some(sum) = &mut self.sum {
+            sum.add(bytes.get(..written).unwrap_or_default());
+        }
         self.unsynced_bytes += written;
         if self.unsynced_bytes >= SEAL_SYNC_BYTES {
             self.file.sync()?;

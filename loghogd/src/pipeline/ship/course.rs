@@ -25,6 +25,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::pipeline::claims::{Claim, Claims};
 use crate::pipeline::rotate::name::{Began, Segment};
 use crate::pipeline::seal::Lines;
+use crate::pipeline::tally::kept::Tallies;
 
 /// What all courses of a target share.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) struct Ground {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) claims: Claims,
     pub(super) notices: Notices,
+    pub(super) tallies: Tallies,
     pub(super) zone: TimeZone,
     /// Live files are followed, and plain segments are read.
     pub(super) follows: bool,
@@ -196,14 +198,19 @@ impl Course {
         matches!(source, Some(Source::Sealed(_)))
     }
 
-    /// The next segment, where whole segments are shipped and it is sealed.
-    pub(super) fn whole<'d>(&self, disk: &'d dyn Disk) -> Option<Whole<'d>> {
-        let next = self.owed.front().filter(|next| next.segment.format.is_some())?;
-        Some(Whole {
-            stream: Arc::clone(&self.stream),
-            facility: Arc::clone(&self.facility),
-            segment: next.segment.clone(),
-            disk,
+    /// The next segments, where whole ones are shipped, as far as they are sealed; with
+    /// what each takes on the disk, in bytes.
+    pub(super) fn wholes<'g>(&self, ground: &'g Ground) -> impl Iterator<Item = (Whole<'g>, u64)> {
+        let sealed = self.owed.iter().take_while(|next| next.segment.format.is_some());
+        sealed.map(|next| {
+            let whole = Whole {
+                stream: Arc::clone(&self.stream),
+                facility: Arc::clone(&self.facility),
+                segment: next.segment.clone(),
+                disk: &*ground.disk,
+                tallies: &ground.tallies,
+            };
+            (whole, next.bytes)
         })
     }
 

@@ -33,6 +33,7 @@ use crate::disk::Disk;
 use crate::limits::PANIC_PAUSE;
 use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::Bell;
+use crate::pipeline::tally::kept::Tallies;
 use crate::stats::Stats;
 
 /// What those who ship need of the daemon.
@@ -46,6 +47,8 @@ pub struct Shared {
     pub table: Arc<ArcSwap<Table>>,
     /// Keeps others from deleting what is being read.
     pub claims: Claims,
+    /// What is in segments that were sealed.
+    pub tallies: Tallies,
     /// Rung when something may be deleted; it passes on what there is to do.
     pub bell: Arc<Bell>,
     /// What is counted.
@@ -111,6 +114,7 @@ impl Shippers {
         }
         self.leaving.retain(|(_, thread)| !thread.is_finished());
         self.at_rest.clear();
+        self.shared.tallies.keep_for(targets);
         self.notices().reloaded();
         for target in targets {
             if !self.at_work.contains_key(&target.name)

@@ -18,10 +18,9 @@ use std::io::{self, Read as _};
 
 use jiff::Timestamp;
 
-use super::receipts::publish;
 use crate::config::ship::Kind;
 use crate::config::ship::influxdb::Way;
-use crate::disk::Disk;
+use crate::disk::{Disk, publish};
 
 /// Where a target ships to. It holds no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +125,7 @@ pub(super) fn noted(disk: &dyn Disk, target: &str) -> io::Result<Option<Destinat
 pub(super) fn note(disk: &dyn Disk, target: &str, destination: &Destination) -> io::Result<()> {
     let before = revisions(disk, target)?;
     let revision = before.last().map_or(1, |newest| newest + 1);
-    publish(disk, target, &format!("{PREFIX}{revision}"), &destination.text())?;
+    publish(disk, target, &format!("{PREFIX}{revision}"), destination.text().as_bytes())?;
     for older in before {
         // What stays is older, and never read.
         let _ = disk.remove(target, &format!("{PREFIX}{older}"));

@@ -60,6 +60,14 @@ const _: () = assert!((DEAD_LINE_BYTES_MAX as u64) < DEAD_FILE_BYTES_MAX);
 /// How long a sleeping target waits between two looks at whether it is to end.
 pub const END_LOOK: Duration = Duration::from_millis(200);
 
+/// Segments that are delivered together to a target that takes whole ones. An index is
+/// written once for all of them; what it says of each, its hosts above all, is in memory.
+pub const SEGMENTS_TOGETHER_MAX: usize = 16;
+
+/// What these take on the disk together, in bytes; a single one may take more. They are
+/// in memory while they are on their way.
+pub const SEGMENTS_BYTES_MAX: usize = 32 << 20;
+
 /// Time over which a rate is averaged, in seconds.
 pub const RATE_SECONDS: f64 = 10.0;
 

@@ -23,18 +23,15 @@ pub use state::State;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::limits::STATE_BYTES_MAX;
 use super::mark::Stream;
 use crate::config::facility::Facility;
-use crate::disk::{Disk, LogDir};
+use crate::disk::{Disk, LogDir, UNFINISHED, publish};
 use crate::pipeline::rotate::name::Began;
-
-/// The end of the name of a state that is being written.
-const UNFINISHED: &str = ".part";
 
 /// Where the name of the log folder is kept.
 const INSTANCE: &str = "instance";
@@ -143,7 +140,7 @@ impl Receipts {
             return Ok(id);
         }
         let id = format!("{:016x}", choose());
-        publish(disk, INSTANCE, NAME, &id)?;
+        publish(disk, INSTANCE, NAME, id.as_bytes())?;
         Ok(id)
     }
 
@@ -194,7 +191,7 @@ impl Receipts {
         // What was not finished would pile up where the disk fails again and again.
         self.clear(disk, &folder, &key, failed);
         let name = format!("{}.{revision}", stream.live);
-        let published = publish(disk, &folder, &name, &text);
+        let published = publish(disk, &folder, &name, text.as_bytes());
         let leftover = {
             let mut known = self.known();
             let kept = known.states.entry(key.clone()).or_default();
@@ -215,16 +212,18 @@ impl Receipts {
 
     /// Is there a target that has not got this segment yet?
     pub fn owes(&self, facility: &Facility, live: &str, began: Began) -> bool {
-        if facility.ship.is_empty() || !facility.keep_until_shipped {
-            return false;
-        }
+        facility.keep_until_shipped && !self.is_everywhere(facility, live, began)
+    }
+
+    /// Has every target of its facility got this segment?
+    pub fn is_everywhere(&self, facility: &Facility, live: &str, began: Began) -> bool {
         let known = self.known();
         let stream = Stream { app: facility.app.clone(), live: live.into() };
         let has = |target: &str| {
             let key = Key { target: target.into(), stream: stream.clone() };
             known.states.get(&key).is_some_and(|kept| kept.state.done.contains_key(&began))
         };
-        !facility.ship.iter().all(|target| has(target))
+        facility.ship.iter().all(|target| has(target))
     }
 
     /// Where it is kept; made if it is not there.
@@ -374,16 +373,4 @@ fn read(disk: &dyn Disk, folder: &str, name: &str) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     Ok(text)
-}
-
-/// Temporary name, sync, rename, sync of the folder.
-pub(super) fn publish(disk: &dyn Disk, folder: &str, name: &str, text: &str) -> io::Result<()> {
-    let part = format!("{name}{UNFINISHED}");
-    // The folder may not be there yet: opening a file to write makes it.
-    disk.remove(folder, &part)?;
-    let mut file = disk.open_live(folder, &part)?.file;
-    file.write_all(text.as_bytes())?;
-    file.sync()?;
-    disk.rename(folder, &part, name)?;
-    disk.sync_folder(folder)
 }

@@ -244,6 +244,35 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The host of a message, found without reading all of it: the beginning of its first
+/// line is enough. None where [`Record::host`] would be empty.
+pub fn host_of(line: &[u8]) -> Option<Cow<'_, str>> {
+    if line.starts_with(JSON_HEAD) {
+        return host_in_json(line).filter(|host| !host.is_empty());
+    }
+    let (host, _) = host_and_body(line)?;
+    (!host.is_empty() && host != b"-").then(|| String::from_utf8_lossy(host))
+}
+
+/// In the order in which `persist::json` writes: `received`, `sent`, `host`.
+fn host_in_json(line: &[u8]) -> Option<Cow<'_, str>> {
+    let behind_string = |text: &'_ [u8]| memchr::memchr(b'"', text).map(|end| end + 1);
+    let rest = line.strip_prefix(JSON_HEAD)?;
+    let rest = rest.get(behind_string(rest)?..)?.strip_prefix(b",\"sent\":")?;
+    let rest = match rest.strip_prefix(b"\"") {
+        Some(sent) => sent.get(behind_string(sent)?..)?,
+        None => rest.strip_prefix(b"null")?,
+    };
+    let host = rest.strip_prefix(b",\"host\":")?;
+    let text = host.strip_prefix(b"\"")?;
+    let (plain, behind) = text.split_at_checked(memchr::memchr2(b'"', b'\\', text)?)?;
+    if behind.starts_with(b"\"") {
+        return std::str::from_utf8(plain).ok().map(Cow::Borrowed);
+    }
+    let mut values = serde_json::Deserializer::from_slice(host).into_iter::<String>();
+    values.next()?.ok().map(Cow::Owned)
+}
+
 /// What stands behind the stamp of a line of text: `STAMP - HOST - BODY`.
 fn host_and_body(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Began::from_stamp(line)?;
@@ -254,7 +283,9 @@ fn host_and_body(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What stands before and behind the first " - ".
 fn cut(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memmem::find(text, b" - ")?;
+    // Blanks are few before it: a searcher would take longer to make than to use.
+    let is_here = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(b" - "));
+    let at = memchr::memchr_iter(b' ', text).find(is_here)?;
     Some((text.get(..at)?, text.get(at + 3..)?))
 }
 

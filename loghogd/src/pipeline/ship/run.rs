@@ -1,7 +1,7 @@
 //! The thread of one target: takes what is next, delivers it, notes that it has arrived.
 //! Notices and the directory -> deliveries and receipts, for ever.
-//! Invariant: nothing is noted that has not arrived; nothing of a file leaves before the one
-//! before is noted.
+//! Invariant: nothing is noted that has not arrived, nor before the file before it; no record
+//! of a file leaves before the one before is noted.
 //! Leaves out: protocols (`target`), files (`course`).
 //!
 //! | room | what |
@@ -35,15 +35,18 @@ use super::batch::Batch;
 use super::course::{Course, Filled, Ground};
 use super::crew::Shared;
 use super::destination::Destination;
-use super::limits::{DECODERS_MAX, OPEN_FILES_MAX, PARTS_MAX};
+use super::limits::{
+    DECODERS_MAX, OPEN_FILES_MAX, PARTS_MAX, SEGMENTS_BYTES_MAX, SEGMENTS_TOGETHER_MAX,
+};
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener};
 use super::pace::{Pauses, Throttle};
 use super::ready::Ready;
 use super::receipts::Receipts;
 use super::status::{Board, Doing};
-use super::target::{Limits, Records, Scope, Segments, Surroundings, Trouble};
+use super::target::{Arrived, Limits, Records, Scope, Segments, Surroundings, Trouble, Whole};
 use crate::config::facility::Table;
+use crate::pipeline::claims::Claim;
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::name::Began;
 use crate::stats::{Counter, Stats};
@@ -104,7 +107,8 @@ pub(super) struct Errand<'a> {
 impl Run {
     /// Nothing is known yet but what is remembered.
     pub(super) fn new(shared: &Shared, errand: Errand<'_>, surroundings: Surroundings) -> Run {
-        let Shared { disk, receipts, table, claims, bell, stats, zone, runtime: _ } = shared;
+        let Shared { disk, receipts, table, claims, tallies, bell, stats, zone, runtime: _ } =
+            shared;
         let Errand { name, kind, follows, rate_bytes, destination } = errand;
         let now = Instant::now();
         Run {
@@ -113,6 +117,7 @@ impl Run {
                 disk: Arc::clone(disk),
                 claims: claims.clone(),
                 notices: bell.notices.clone(),
+                tallies: tallies.clone(),
                 zone: zone.clone(),
                 follows,
                 surroundings: surroundings.clone(),
@@ -181,7 +186,7 @@ impl Run {
             }
             let outcome = match way {
                 Way::Records(target) => self.ship_batch(&mut **target),
-                Way::Segments(target) => self.ship_segment(&mut **target),
+                Way::Segments(target) => self.ship_segments(&mut **target),
             };
             match outcome {
                 Ok(()) => {}
@@ -331,35 +336,81 @@ impl Run {
         closing.take(surplus).for_each(Course::rewind);
     }
 
-    /// The next sealed segment of the first stream that has one.
-    fn ship_segment(&mut self, target: &mut dyn Segments) -> Result<(), Trouble> {
-        let Some(stream) = self.ready.take() else { return Ok(()) };
-        let Some(course) = self.courses.get(&stream) else { return Ok(()) };
-        if course.stopped.is_some() {
+    /// The next sealed segments of the first streams that have some.
+    fn ship_segments(&mut self, target: &mut dyn Segments) -> Result<(), Trouble> {
+        let (mut wholes, mut sizes, mut streams) = (Vec::new(), Vec::new(), Vec::new());
+        let mut room = self.throttle.portion(SEGMENTS_BYTES_MAX) as u64;
+        let mut is_full = false;
+        while !is_full && let Some(stream) = self.ready.take() {
+            let course = self.courses.get(&stream).filter(|course| course.stopped.is_none());
+            let Some(course) = course else { continue };
+            for (whole, bytes) in course.wholes(&self.ground) {
+                is_full = wholes.len() >= SEGMENTS_TOGETHER_MAX || bytes > room;
+                if is_full && !wholes.is_empty() {
+                    break;
+                }
+                room = room.saturating_sub(bytes);
+                wholes.push(whole);
+                sizes.push(bytes);
+            }
+            streams.push(stream);
+        }
+        if wholes.is_empty() {
             return Ok(());
         }
-        let disk = Arc::clone(&self.ground.disk);
-        let Some(whole) = course.whole(&*disk) else { return Ok(()) };
-        let began = whole.segment.began;
-        let bytes = course.owed.front().map_or(0, |owed| owed.bytes);
-        let claim = self.ground.claims.claim(&stream.app, &whole.segment);
-        // Whatever comes: others are before the next one of the same stream, or this one again.
-        self.ready.put(&stream);
-        if disk.facts(&stream.app, &whole.segment.to_string()).ok().flatten().is_none() {
-            self.look(&BTreeSet::from([stream.app.clone()]), false);
+        // Whatever comes: they have more to send, or the same again.
+        streams.iter().for_each(|stream| self.ready.put(stream));
+        let claim = |whole: &Whole<'_>| self.ground.claims.claim(&whole.stream.app, &whole.segment);
+        let claims: Vec<Claim> = wholes.iter().map(claim).collect();
+        let is_gone = |whole: &&Whole<'_>| {
+            let found = whole.disk.facts(&whole.stream.app, &whole.segment.to_string());
+            found.ok().flatten().is_none()
+        };
+        let gone = wholes.iter().filter(is_gone).map(|whole| whole.stream.app.clone());
+        let gone: BTreeSet<Box<str>> = gone.collect();
+        if !gone.is_empty() {
+            self.look(&gone, false);
             return Ok(());
         }
         self.board.note(|status| status.state = Doing::Shipping);
-        let arrived = target.deliver(&whole)?;
-        self.go_on();
-        self.stats.add(Counter::ShippedRecords, arrived.records.unwrap_or(0));
-        self.stats.add(Counter::ShippedBytes, bytes);
-        self.board.arrived(arrived.records.unwrap_or(0), bytes, 1);
+        let delivered = target.deliver_all(&wholes);
         // The trimmer is about to be woken: it is to find nobody here, and nobody
-        // who only pauses. Until its receipt is kept, the segment is owed.
-        drop(claim);
-        self.finish(&stream, began)?;
-        let pause = self.throttle.pay(bytes, Instant::now());
+        // who only pauses. Until its receipt is kept, a segment is owed.
+        drop(claims);
+        let segment = |whole: Whole<'_>| (whole.stream, whole.segment.began);
+        let segments: Vec<_> = wholes.into_iter().map(segment).zip(sizes).collect();
+        self.note_segments(&segments, delivered)
+    }
+
+    /// Notes which segments have arrived, each behind those before it in its stream.
+    fn note_segments(
+        &mut self,
+        segments: &[((Arc<Stream>, Began), u64)],
+        delivered: Vec<Result<Arrived, Trouble>>,
+    ) -> Result<(), Trouble> {
+        let mut trouble = Ok(());
+        let mut behind = BTreeSet::new();
+        let mut sent = 0;
+        for (((stream, began), bytes), outcome) in segments.iter().zip(delivered) {
+            match outcome {
+                Ok(_) if behind.contains(stream) => {}
+                Ok(arrived) => {
+                    let records = arrived.records.unwrap_or(0);
+                    self.stats.add(Counter::ShippedRecords, records);
+                    self.stats.add(Counter::ShippedBytes, *bytes);
+                    self.board.arrived(records, *bytes, 1);
+                    self.finish(stream, *began)?;
+                    sent += bytes;
+                }
+                Err(error) => {
+                    behind.insert(Arc::clone(stream));
+                    trouble = trouble.and(Err(error));
+                }
+            }
+        }
+        let pause = self.throttle.pay(sent, Instant::now());
+        trouble?;
+        self.go_on();
         self.wait(pause).map_err(|Ended| Trouble::Ended)
     }
 }

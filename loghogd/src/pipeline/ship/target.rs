@@ -17,6 +17,7 @@ use super::mark::{Mark, Stream};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile};
 use crate::pipeline::rotate::name::Segment;
+use crate::pipeline::tally::kept::Tallies;
 
 /// A target that takes records: Kafka, InfluxDB. One thread calls it, which waits
 /// meanwhile; long waits end soon after [`Surroundings::has_ended`].
@@ -74,6 +75,11 @@ pub trait Segments: Debug + Send {
     /// # Errors
     /// What is in the way; the same segment is delivered again later.
     fn deliver(&mut self, whole: &Whole<'_>) -> Result<Arrived, Trouble>;
+
+    /// Delivers several, in any order; says of each, in theirs, what has become of it.
+    fn deliver_all(&mut self, wholes: &[Whole<'_>]) -> Vec<Result<Arrived, Trouble>> {
+        wholes.iter().map(|whole| self.deliver(whole)).collect()
+    }
 }
 
 /// What became of a segment.
@@ -166,6 +172,8 @@ pub struct Whole<'a> {
     pub segment: Segment,
     /// Where it is.
     pub disk: &'a dyn Disk,
+    /// Where it is kept what is in it, if it is.
+    pub tallies: &'a Tallies,
 }
 
 impl Whole<'_> {

@@ -29,6 +29,7 @@ use crate::disk::{Disk, LogDir};
 use crate::pipeline::claims::Claims;
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::name::{Name, Segment as Closed};
+use crate::pipeline::tally::kept::Tallies;
 use crate::stats::{Counter, Stats};
 
 const FACILITIES: &str = "[app]\nrotate = daily\nbackup_count = 2\nship = far\nfile_per_host = yes\n\
@@ -246,6 +247,7 @@ impl World {
             receipts,
             table: Arc::clone(&self.table),
             claims: self.claims.clone(),
+            tallies: Tallies::none(),
             bell: Arc::clone(&self.bell),
             stats: Arc::clone(&self.stats),
             zone: TimeZone::UTC,

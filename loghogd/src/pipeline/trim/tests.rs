@@ -10,6 +10,7 @@ use crate::config::read_facilities;
 use crate::disk::LogDir;
 use crate::pipeline::rotate::name::{Name, Segment};
 use crate::pipeline::ship::Receipts;
+use crate::pipeline::tally::kept::Tallies;
 use std::fs;
 use std::path::Path;
 
@@ -37,7 +38,7 @@ fn rules(options: &str) -> Table {
 }
 
 fn trimmer(min_free: Option<MinFree>) -> Trimmer {
-    Trimmer::new(min_free, TimeZone::UTC, Arc::new(Stats::new()), Receipts::none())
+    Trimmer::new(min_free, TimeZone::UTC, Arc::new(Stats::new()), Receipts::none(), Tallies::none())
 }
 
 fn segment(name: &str) -> Segment {

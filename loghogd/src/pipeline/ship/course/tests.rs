@@ -23,6 +23,7 @@ fn ground(disk: &Simulated) -> Ground {
         disk: Arc::new(disk.clone()),
         claims: Claims::new(),
         notices: Notices::default(),
+        tallies: Tallies::none(),
         zone: TimeZone::UTC,
         follows: true,
         surroundings: Surroundings::new(runtime.handle().clone(), "0", TimeZone::UTC),

@@ -36,6 +36,7 @@ impl Port {
             receipts: Receipts::open(Arc::new(LogDir::open(&state).unwrap())).unwrap(),
             table: Arc::new(ArcSwap::from_pointee(table)),
             claims: Claims::new(),
+            tallies: Tallies::none(),
             bell: Arc::clone(&bell),
             stats: Arc::new(Stats::new()),
             zone: TimeZone::UTC,

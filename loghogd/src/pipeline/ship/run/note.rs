@@ -21,7 +21,7 @@ use super::super::target::{Refused, Scope, Trouble};
 use super::wait::{Ended, chance};
 use super::{Run, Way};
 use crate::disk;
-use crate::pipeline::rotate::name::Began;
+use crate::pipeline::rotate::name::{Began, Segment};
 use crate::stats::Counter;
 
 impl Run {
@@ -90,7 +90,7 @@ impl Run {
     /// A segment is through: that is safe before anything else of the stream leaves.
     pub(super) fn finish(&mut self, stream: &Stream, began: Began) -> Result<(), Trouble> {
         let Some(course) = self.courses.get_mut(stream) else { return Ok(()) };
-        let state = course.finish(began);
+        let (state, facility) = (course.finish(began), Arc::clone(&course.facility));
         match self.receipts.put(&self.name, stream, state.clone()) {
             Ok(()) => course.took(state, Instant::now()),
             Err(error) => {
@@ -106,6 +106,10 @@ impl Run {
                 }
                 return Err(Trouble::later(format!("{what}; {}", disk::remedy(&error))));
             }
+        }
+        if self.receipts.is_everywhere(&facility, &stream.live, began) {
+            let segment = Segment { live: stream.live.clone(), began, format: None };
+            self.ground.tallies.remove(&stream.app, &segment);
         }
         self.stats.add(Counter::ShippedSegments, 1);
         self.bell.ring_for(&stream.app);

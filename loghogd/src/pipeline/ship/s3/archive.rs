@@ -18,10 +18,10 @@ use ring::digest::{Context, SHA256};
 use super::index::{self, Entry};
 use super::limits::READ_BYTES;
 use super::store::Store;
-use super::upload::hex;
 use crate::config::ship::s3::S3;
 use crate::disk::remedy;
 use crate::pipeline::ship::{Scope, Surroundings, Trouble};
+use crate::pipeline::tally::kept::hex;
 
 /// Which segments are wanted; what is none does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,7 +103,11 @@ impl Archive {
         let mut found = BTreeMap::new();
         let days = self.store.wait(self.days(wanted))?;
         for key in days {
-            let read = self.store.wait(index::read(&self.store, &key, &Scope::Target))?;
+            let read = async {
+                let read = index::read(&self.store, &key).await;
+                read.map_err(|unusable| unusable.of(Scope::Target))
+            };
+            let read = self.store.wait(read)?;
             let Some((day, ..)) = read else { continue };
             for entry in day.segments.into_iter().filter(|entry| wanted.takes(entry)) {
                 let (app, module) = (day.app.clone(), day.module.clone());

@@ -1,5 +1,5 @@
 //! The index: which segments of a facility there are, day by day.
-//! A segment that is there for good -> its entry in the object of each day that it covers.
+//! Segments that are there for good -> their entries in the object of each day that they cover.
 //! Invariant: an entry stands once in a day, however often it is put, and whoever else puts others.
 //! Leaves out: reading it for people (`archive`).
 //!
@@ -30,8 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{DAYS_MAX, INDEX_ATTEMPTS, INDEX_BYTES_MAX, INDEX_REMEMBERED_BYTES_MAX};
 use super::store::Store;
-use crate::config::facility::Facility;
-use crate::pipeline::ship::{Scope, Trouble, Whole};
+use crate::pipeline::ship::{Scope, Stream, Trouble};
 
 /// The segments of a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +122,16 @@ pub(super) fn days(begin: Timestamp, end: Timestamp) -> Vec<Date> {
     days
 }
 
+/// What is to be put.
+#[derive(Debug)]
+pub(super) struct Note<'a> {
+    pub(super) app: &'a str,
+    pub(super) module: &'a str,
+    pub(super) stream: &'a Arc<Stream>,
+    pub(super) entry: Entry,
+    pub(super) days: Vec<Date>,
+}
+
 /// Objects as they were written last.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -139,31 +148,49 @@ struct Known {
 }
 
 impl Index {
-    /// Puts an entry of a stream into the object of each day; returns what went over the
-    /// wire.
+    /// Puts entries into the objects of their days, each of which is written once. Says of
+    /// each entry what went over the wire for it, in bytes.
     pub(super) async fn put(
         &mut self,
         store: &Store,
         index: &str,
-        whole: &Whole<'_>,
-        entry: &Entry,
-        days: &[Date],
-    ) -> Result<u64, Trouble> {
-        let Facility { app, module, .. } = &*whole.facility;
-        let scope = Scope::Stream(Arc::clone(&whole.stream));
-        let mut sent = 0;
-        for &day in days {
-            let key = day_key(index, app, module, day);
-            let empty = Day {
-                app: app.to_string(),
-                module: module.to_string(),
-                day: day.to_string(),
-                segments: Vec::new(),
-            };
-            sent += self.put_into(store, &key, empty, entry, &scope).await?;
+        notes: &[Note<'_>],
+    ) -> Vec<Result<u64, Trouble>> {
+        let mut days: BTreeMap<String, (Day, Vec<usize>)> = BTreeMap::new();
+        for (place, Note { app, module, days: covered, .. }) in notes.iter().enumerate() {
+            for &day in covered {
+                let empty = || Day {
+                    app: (*app).to_owned(),
+                    module: (*module).to_owned(),
+                    day: day.to_string(),
+                    segments: Vec::new(),
+                };
+                let of_day = days.entry(day_key(index, app, module, day));
+                of_day.or_insert_with(|| (empty(), Vec::new())).1.push(place);
+            }
+        }
+        let mut outcomes = vec![Ok(0); notes.len()];
+        for (key, (empty, places)) in days {
+            let entries: Vec<&Entry> =
+                places.iter().filter_map(|&place| Some(&notes.get(place)?.entry)).collect();
+            let mut put = self.put_into(store, &key, empty, &entries).await;
+            for place in places {
+                let (Some(outcome), Some(note)) = (outcomes.get_mut(place), notes.get(place))
+                else {
+                    continue;
+                };
+                match (outcome, &mut put) {
+                    // It is counted with the first.
+                    (Ok(sent), Ok(bytes)) => *sent += std::mem::take(bytes),
+                    (outcome @ Ok(_), Err(trouble)) => {
+                        *outcome = Err(trouble.of(Scope::Stream(Arc::clone(note.stream))));
+                    }
+                    (Err(_), _) => {}
+                }
+            }
         }
         self.forget_surplus();
-        Ok(sent)
+        outcomes
     }
 
     /// Forgets the oldest days, as far as they take too much memory.
@@ -181,20 +208,23 @@ impl Index {
         store: &Store,
         key: &str,
         empty: Day,
-        entry: &Entry,
-        scope: &Scope,
-    ) -> Result<u64, Trouble> {
+        entries: &[&Entry],
+    ) -> Result<u64, Unusable> {
         let path = path(key)?;
         for _ in 0..INDEX_ATTEMPTS {
             let Known { mut day, tag, bytes } = match self.known.remove(key) {
                 Some(known) => known,
-                None => match read(store, &path, scope).await? {
+                None => match read(store, &path).await? {
                     Some((day, tag, bytes)) => Known { day, tag, bytes },
                     None => Known { day: empty.clone(), tag: None, bytes: 0 },
                 },
             };
             let is_new = day.segments.is_empty() && tag.is_none();
-            if !day.put(entry) {
+            let mut changed = false;
+            for entry in entries {
+                changed |= day.put(entry);
+            }
+            if !changed {
                 self.known.insert(key.to_owned(), Known { day, tag, bytes });
                 return Ok(0);
             }
@@ -218,32 +248,57 @@ impl Index {
                 }
                 // Somebody was quicker, or it was us and the answer was lost.
                 Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => {}
-                Err(error) => return Err(store.trouble(&error, &format!("the index {key}"))),
+                Err(error) => {
+                    return Err(store.trouble(&error, &format!("the index {key}")).into());
+                }
             }
         }
         Err(Trouble::later(format!(
             "others have changed the index {key} each of the {INDEX_ATTEMPTS} times that it was to \
              be written"
-        )))
+        ))
+        .into())
+    }
+}
+
+/// Why the object of a day is of no use.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// It cannot be had.
+    Trouble(Trouble),
+    /// What stands there is none of ours, and why.
+    Damaged(String),
+}
+
+impl Unusable {
+    /// What it means to those who want to read it or to write there: others go on.
+    pub(super) fn of(&self, scope: Scope) -> Trouble {
+        match self {
+            Unusable::Trouble(trouble) => trouble.clone(),
+            Unusable::Damaged(what) => {
+                Trouble::Stop { scope, what: what.clone(), remedy: "move it away".to_owned() }
+            }
+        }
+    }
+}
+
+impl From<Trouble> for Unusable {
+    fn from(trouble: Trouble) -> Unusable {
+        Unusable::Trouble(trouble)
     }
 }
 
 /// Reads the object of a day, by which tag the server knows it, and its length; none when it
-/// is not there. One that cannot be understood is a stop of no more than `scope`.
+/// is not there.
 pub(super) async fn read(
     store: &Store,
     key: &Path,
-    scope: &Scope,
-) -> Result<Option<(Day, Option<String>, usize)>, Trouble> {
+) -> Result<Option<(Day, Option<String>, usize)>, Unusable> {
     let what = format!("the index {key}");
     let Some(found) = store.get(key, GetOptions::default(), &what).await? else {
         return Ok(None);
     };
-    let cannot = |why: String| Trouble::Stop {
-        scope: scope.clone(),
-        what: format!("{what} cannot be read: {why}"),
-        remedy: "move it away".to_owned(),
-    };
+    let cannot = |why: String| Unusable::Damaged(format!("{what} cannot be read: {why}"));
     if found.meta.size > INDEX_BYTES_MAX {
         return Err(cannot(format!("it has more than {INDEX_BYTES_MAX} bytes")));
     }

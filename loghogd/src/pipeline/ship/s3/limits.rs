@@ -16,6 +16,10 @@ pub const PARTS_MAX: u64 = 9_000;
 /// are the memory that an upload takes.
 pub const PARTS_AT_ONCE: usize = 3;
 
+/// Objects that are on their way at once, where several segments wait: as many as other
+/// tools have, so that what a server takes for each answer does not add up.
+pub const UPLOADS_AT_ONCE: usize = 8;
+
 const _: () = assert!((PARTS_AT_ONCE as u64 + 1) * PART_BYTES <= 2 * WHOLE_BYTES_MAX);
 
 /// How long connecting may take.
@@ -46,9 +50,6 @@ pub const KEY_BYTES_MAX: usize = 1_024;
 /// Largest index object that is read, in bytes: some hundred thousand segments of one
 /// day. A larger one is refused, and with it the segments of that day.
 pub const INDEX_BYTES_MAX: u64 = 256 << 20;
-
-/// Hosts that the index names of a segment; the others are only counted.
-pub const HOSTS_MAX: usize = 1_000;
 
 /// Bytes of index objects that are remembered between two updates, so that they need not be
 /// read again; in memory they take about twice as much. The oldest days are forgotten first.

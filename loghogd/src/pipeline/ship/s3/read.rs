@@ -1,30 +1,38 @@
-//! Reads all messages of a segment.
-//! A sealed segment -> one record after another, and what the index says of them.
+//! Reads a sealed segment to its end.
+//! A segment -> what is in it, and its records one after another where they are wanted.
 //! Invariant: the same segment gives the same; memory is that of the longest message.
-//! Leaves out: what is done with a record (`recode`).
+//! Leaves out: what is done with a record (`recode`); counting (`tally`).
 
-use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::limits::{HOSTS_MAX, READ_BYTES};
+use super::limits::READ_BYTES;
 use crate::disk;
 use crate::pipeline::seal::Lines;
 use crate::pipeline::ship::{Record, RecordReader, Scope, Splitter, Trouble, Whole};
+use crate::pipeline::tally::{Counting, Tally};
 
-/// What is in a segment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) lines: u64,
-    /// When nothing is compressed.
-    pub(super) bytes: u64,
-    /// The earliest and the latest message, in nanoseconds; none without any.
-    pub(super) span_ns: Option<(i64, i64)>,
-    pub(super) hosts: BTreeSet<String>,
-    /// There are others.
-    pub(super) hosts_more: bool,
+/// Counts what is in it, until it is time to stop.
+pub(super) fn count(
+    whole: &Whole<'_>,
+    zone: &TimeZone,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Tally, Trouble> {
+    let cannot = |error: io::Error| cannot_read(whole, &error);
+    let file = whole.open().map_err(cannot)?;
+    let mut lines = Lines::open(file, whole.segment.format).map_err(cannot)?;
+    let mut counting = Counting::new(zone.clone());
+    let mut slice = vec![0; READ_BYTES];
+    while go_on() {
+        match lines.read(&mut slice) {
+            Ok(0) => return Ok(counting.finish()),
+            Ok(read) => counting.add(slice.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(cannot(error)),
+        }
+    }
+    Err(Trouble::Ended)
 }
 
 /// Hands out every record, until it is time to stop.
@@ -33,12 +41,12 @@ pub(super) fn each(
     zone: &TimeZone,
     go_on: &dyn Fn() -> bool,
     take: &mut dyn FnMut(&Record<'_>) -> io::Result<()>,
-) -> Result<Summary, Trouble> {
+) -> Result<Tally, Trouble> {
     let cannot = |error: io::Error| cannot_read(whole, &error);
     let file = whole.open().map_err(cannot)?;
     let mut lines = Lines::open(file, whole.segment.format).map_err(cannot)?;
     let mut reader = RecordReader::new(zone.clone(), 0);
-    let mut summary = Summary::default();
+    let mut counting = Counting::new(zone.clone());
     let mut buffer: Vec<u8> = Vec::with_capacity(2 * READ_BYTES);
     loop {
         if !go_on() {
@@ -46,13 +54,12 @@ pub(super) fn each(
         }
         let before = buffer.len();
         let read = (&mut lines).take(READ_BYTES as u64).read_to_end(&mut buffer).map_err(cannot)?;
-        summary.bytes += read as u64;
-        let is_all = buffer.len() == before;
+        counting.add(buffer.get(before..).unwrap_or_default());
+        let is_all = read == 0;
         let mut splitter = Splitter::new(&buffer, is_all);
         for message in splitter.by_ref() {
             let bytes = buffer.get(message.begin..message.end).unwrap_or_default();
             let record = Record::read(bytes, &whole.facility, reader.times(bytes));
-            summary.count(&record);
             take(&record).map_err(|error| {
                 Trouble::later(format!(
                     "cannot write a temporary file: {error}; {}",
@@ -63,31 +70,8 @@ pub(super) fn each(
         let taken = splitter.taken();
         buffer.drain(..taken);
         if is_all {
-            return Ok(summary);
+            return Ok(counting.finish());
         }
-    }
-}
-
-impl Summary {
-    fn count(&mut self, record: &Record<'_>) {
-        self.lines += 1;
-        let at = record.times.received_ns;
-        let (begin, end) = self.span_ns.unwrap_or((at, at));
-        self.span_ns = Some((begin.min(at), end.max(at)));
-        if record.host.is_empty() || self.hosts.contains(&*record.host) {
-            return;
-        }
-        if self.hosts.len() < HOSTS_MAX {
-            self.hosts.insert(record.host.to_string());
-        } else {
-            self.hosts_more = true;
-        }
-    }
-
-    /// From when to when; what has no messages lasts no time.
-    pub(super) fn span(&self, otherwise: Timestamp) -> (Timestamp, Timestamp) {
-        let instant = |nanos: i64| Timestamp::from_nanosecond(nanos.into()).unwrap_or(otherwise);
-        self.span_ns.map_or((otherwise, otherwise), |(begin, end)| (instant(begin), instant(end)))
     }
 }
 

@@ -20,11 +20,12 @@ use nix::sys::stat::Mode;
 use serde_json::value::RawValue;
 use xz2::write::XzEncoder;
 
-use super::read::{Summary, each};
+use super::read::each;
 use crate::config::ship::s3::Body;
 use crate::disk;
 use crate::pipeline::ship::json::Writer;
 use crate::pipeline::ship::{Record, Trouble, Whole};
+use crate::pipeline::tally::Tally;
 
 /// The preset of xz: with its dictionary of 4 MiB it takes some 32 MiB of memory, where
 /// the default takes three times as much.
@@ -50,14 +51,14 @@ pub(super) fn recode(
     body: Body,
     zone: &TimeZone,
     go_on: &dyn Fn() -> bool,
-) -> Result<(File, Summary), Trouble> {
+) -> Result<(File, Tally), Trouble> {
     let file = temporary().map_err(|error| cannot_write(&error))?;
     let mut out = BufWriter::new(XzEncoder::new(file, PRESET));
     let (mut line, mut writer) = (Vec::new(), Writer::new());
     if body == Body::CsvXz {
         out.write_all(NAMES.as_bytes()).map_err(|error| cannot_write(&error))?;
     }
-    let summary = each(whole, zone, go_on, &mut |record| {
+    let tally = each(whole, zone, go_on, &mut |record| {
         line.clear();
         match body {
             Body::CsvXz => csv(record, &mut line),
@@ -70,7 +71,7 @@ pub(super) fn recode(
     })?;
     let encoder = out.into_inner().map_err(|error| cannot_write(error.error()))?;
     let file = encoder.finish().map_err(|error| cannot_write(&error))?;
-    Ok((file, summary))
+    Ok((file, tally))
 }
 
 /// A file without a name: whatever happens, nothing of it is left.

@@ -48,6 +48,11 @@ pub(super) struct Store {
 /// What the server has refused last.
 type Heard = Arc<Mutex<Option<Answer>>>;
 
+tokio::task_local! {
+    /// The same where several things are asked for at once: each hears its own.
+    static HEARD: Heard;
+}
+
 /// What is at a key.
 pub(super) enum There {
     /// Nothing.
@@ -145,6 +150,17 @@ impl Store {
         Ok(Store { s3, place, conditional: options.conditional_writes, heard, surroundings })
     }
 
+    /// Is it time to stop?
+    pub(super) fn has_ended(&self) -> bool {
+        self.surroundings.has_ended()
+    }
+
+    /// Several of these may be under way at once; what is refused to one is not taken for
+    /// an answer to another.
+    pub(super) async fn apart<T>(asked: impl Future<Output = T>) -> T {
+        HEARD.scope(Heard::default(), asked).await
+    }
+
     /// Waits for what was asked for: not much longer than the daemon runs.
     ///
     /// # Errors
@@ -168,8 +184,7 @@ impl Store {
 
     /// What an error means when this was asked for.
     pub(super) fn trouble(&self, error: &object_store::Error, what: &str) -> Trouble {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match heard {
+        match heard(&self.heard, Option::take) {
             Some(answer) => answer.trouble(what, &self.place),
             // It broke in the middle of an answer that had begun well.
             None if is_http(error) => Answer::Broken(root_cause(error)).trouble(what, &self.place),
@@ -183,13 +198,14 @@ impl Store {
 
     /// The code of what was refused last, such as `NoSuchBucket`.
     pub(super) fn code(&self) -> String {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.as_ref().map(|answer| answer.code().to_owned()).unwrap_or_default()
+        let code =
+            |heard: &mut Option<Answer>| heard.as_ref().map(|answer| answer.code().to_owned());
+        heard(&self.heard, code).unwrap_or_default()
     }
 
     /// What was refused until now is of no interest any more.
     pub(super) fn forget(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        heard(&self.heard, |heard| *heard = None);
     }
 
     /// Reads an object; none when it is not there.
@@ -222,6 +238,13 @@ impl Store {
             },
         })
     }
+}
+
+/// What whoever asks here has heard; `of_all` where only one thing is asked for at once.
+fn heard<T>(of_all: &Heard, look: impl FnOnce(&mut Option<Answer>) -> T) -> T {
+    let heard = HEARD.try_with(Arc::clone).unwrap_or_else(|_| Arc::clone(of_all));
+    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    look(&mut heard)
 }
 
 /// Is it about the connection?
@@ -447,7 +470,7 @@ impl Wire {
     }
 
     fn note(&self, answer: Answer) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        heard(&self.heard, |heard| *heard = Some(answer));
     }
 }
 

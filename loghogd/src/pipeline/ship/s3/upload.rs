@@ -5,18 +5,20 @@
 
 use std::io;
 
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, Error, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions,
     PutOptions,
 };
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
 
 use super::limits::{PART_BYTES, PARTS_AT_ONCE, PARTS_MAX, READ_BYTES, WHOLE_BYTES_MAX};
 use super::store::{CHECKSUM, Store, There};
 use crate::disk::DiskFile;
 use crate::pipeline::ship::Trouble;
+use crate::pipeline::tally::kept::hex;
 
 /// What is uploaded: a file of the log folder, or one without a name.
 #[derive(Debug)]
@@ -62,22 +64,14 @@ impl Bytes {
     }
 }
 
-/// In lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // A string takes everything.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// What to put where.
 #[derive(Debug)]
 pub(super) struct Upload<'a> {
     pub(super) bytes: &'a Bytes,
     pub(super) key: &'a Path,
     pub(super) checksum: &'a str,
+    /// The checksum was found out before; the bytes may be others by now.
+    pub(super) is_hearsay: bool,
     pub(super) storage_class: Option<&'a str>,
 }
 
@@ -85,6 +79,8 @@ pub(super) struct Upload<'a> {
 pub(super) enum Failed {
     /// The file cannot be read.
     Read(io::Error),
+    /// The bytes have another checksum than was said.
+    NotTheSame,
     /// There is another object.
     Mismatch(String),
     Trouble(Trouble),
@@ -105,6 +101,7 @@ impl Upload<'_> {
         }
         // What takes long is not begun in vain; without conditions there is no other way.
         if self.is_there(store).await? {
+            self.prove(store)?;
             return Ok(0);
         }
         match bytes <= WHOLE_BYTES_MAX {
@@ -115,6 +112,9 @@ impl Upload<'_> {
 
     async fn put_whole(&self, store: &Store, bytes: u64, mode: PutMode) -> Result<u64, Failed> {
         let body = self.bytes.read(0, bytes).map_err(Failed::Read)?;
+        if self.is_hearsay && hex(digest(&SHA256, &body).as_ref()) != self.checksum {
+            return Err(Failed::NotTheSame);
+        }
         let options = PutOptions { mode, attributes: self.attributes(), ..PutOptions::default() };
         store.forget();
         let put = store.s3.put_opts(self.key, body.into(), options).await;
@@ -129,7 +129,11 @@ impl Upload<'_> {
         let mut upload =
             begun.map_err(|error| store.trouble(&error, &format!("the object {}", self.key)))?;
         match self.parts(&mut *upload, bytes).await {
-            Ok(put) => {
+            Ok(None) => {
+                let _ = upload.abort().await;
+                Err(Failed::NotTheSame)
+            }
+            Ok(Some(put)) => {
                 let failed = put.is_err();
                 let judged = self.judge(store, put, bytes).await;
                 if failed {
@@ -146,33 +150,57 @@ impl Upload<'_> {
         }
     }
 
+    /// None when the bytes are others than was said: then there is no object.
     async fn parts(
         &self,
         upload: &mut dyn MultipartUpload,
         bytes: u64,
-    ) -> io::Result<object_store::Result<()>> {
+    ) -> io::Result<Option<object_store::Result<()>>> {
         let part_bytes = PART_BYTES.max(bytes.div_ceil(PARTS_MAX));
         let mut under_way = FuturesUnordered::new();
+        let mut sum = self.is_hearsay.then(|| Context::new(&SHA256));
         let mut at = 0;
         while at < bytes {
             if under_way.len() >= PARTS_AT_ONCE
                 && let Some(Err(error)) = under_way.next().await
             {
-                return Ok(Err(error));
+                return Ok(Some(Err(error)));
             }
             let part = self.bytes.read(at, part_bytes.min(bytes - at))?;
             if part.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter"));
             }
             at += part.len() as u64;
+            if let Some(sum) = &mut sum {
+                sum.update(&part);
+            }
             under_way.push(upload.put_part(part.into()));
+            // It sets out now, while the next one is read.
+            if let Some(Some(Err(error))) = under_way.next().now_or_never() {
+                return Ok(Some(Err(error)));
+            }
+        }
+        if sum.is_some_and(|sum| hex(sum.finish().as_ref()) != self.checksum) {
+            return Ok(None);
         }
         while let Some(put) = under_way.next().await {
             if let Err(error) = put {
-                return Ok(Err(error));
+                return Ok(Some(Err(error)));
             }
         }
-        Ok(upload.complete().await.map(|_| ()))
+        Ok(Some(upload.complete().await.map(|_| ())))
+    }
+
+    /// What is there already is ours only if our bytes are what they are said to be.
+    fn prove(&self, store: &Store) -> Result<(), Failed> {
+        if !self.is_hearsay {
+            return Ok(());
+        }
+        let found = self.bytes.checksum(&|| !store.has_ended()).map_err(Failed::Read)?;
+        match found.ok_or(Trouble::Ended)? == self.checksum {
+            true => Ok(()),
+            false => Err(Failed::NotTheSame),
+        }
     }
 
     /// What an answer means.
