@@ -16,11 +16,13 @@ use loghog_tests::services::s3::{ACCESS_KEY, Kind, S3, SECRET_KEY};
 use loghog_tests::{Scenario, Site, rounds, wait_until};
 use serde_json::Value;
 
-const FACILITIES: &str = "[plain]\nrotate = size\nmax_size = 300000\nbackup_count = 100000\n\
+const FACILITIES: &str = "[plain]\nrotate = size\nmax_size = 1500000\nbackup_count = 100000\n\
                           ship = archive\n";
 
-/// Much may be waiting at the end.
+/// Much may be waiting at the end: who seals runs only when nobody else wants to.
 const LONG: Duration = Duration::from_secs(180);
+/// And more so behind many rounds.
+const LONGER_A_ROUND: Duration = Duration::from_secs(5);
 
 fn scenario(s3: &S3) -> Scenario {
     Scenario::new().fast_disk().facilities(FACILITIES).option("compressor", "level", "0").target(
@@ -67,7 +69,8 @@ fn kills_of_the_daemon_and_of_the_server_leave_each_segment_once_in_bucket_and_i
     }
     let daemon = site.start();
     let folder = daemon.log_dir().join("plain");
-    wait_until(LONG, "all segments are sealed and in the index", || {
+    let long = LONG + LONGER_A_ROUND * u32::try_from(rounds).expect("a number of rounds");
+    wait_until(long, "all segments are sealed and in the index", || {
         std::thread::sleep(Duration::from_millis(300));
         let segments = segments(&folder)?;
         (!segments.is_empty() && indexed(&s3).len() == segments.len()).then_some(())

@@ -65,7 +65,7 @@ mod tests {
         ready.put_back(two.clone());
         ready.put(&two);
         let rest: Vec<_> = std::iter::from_fn(|| ready.take()).map(|stream| stream.live).collect();
-        assert_eq!(rest, ["3", "1", "2"].map(Box::from));
+        assert_eq!(rest, ["2", "3", "1"].map(Box::from));
         assert!(ready.is_empty());
     }
 }
