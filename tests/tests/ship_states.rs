@@ -58,14 +58,16 @@ fn a_damaged_state_stops_one_stream_and_not_the_daemon() {
         send_numbers(&mut TcpStream::connect(daemon.tcp()).unwrap(), app, "", 0..100);
     }
     daemon.wait_for_count("lines", 200);
-    let far = wait_for(&daemon, "the good stream is there", |far| far["records"] == 100);
-    assert_eq!(far["stopped"][0]["stream"], "bad/root");
+    let far = wait_for(&daemon, "the good stream is there", |far| {
+        far["records"] == 100 && far["stopped"][0]["stream"] == "bad/root"
+    });
     let why = far["stopped"][0]["what"].as_str().unwrap();
     assert!(why.contains("far:bad/root.log.7 cannot be read: it is no state"), "{why}");
     fs::remove_file(folder.join("root.log.7")).unwrap();
     daemon.reload();
-    let far = wait_for(&daemon, "the other one is there", |far| far["records"] == 200);
-    assert_eq!(far["stopped"], Value::Array(Vec::new()));
+    wait_for(&daemon, "the other one is there", |far| {
+        far["records"] == 200 && far["stopped"] == Value::Array(Vec::new())
+    });
     assert!(daemon.stop().status.success());
 }
 
