@@ -17,7 +17,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as Stream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ use tracing::{debug, warn};
 
 use crate::ledger::Client;
 use crate::limits::{QUESTION_BYTES_MAX, QUESTION_TIME_MAX};
-use crate::pipeline::ship::Status;
+use crate::pipeline::ship::{Shippers, Status};
 use crate::pipeline::tap::{Looking, Wanted};
 use crate::status::{Report, Rooms};
 
@@ -217,25 +217,33 @@ async fn show(
 }
 
 fn answer_to(question: &Question, rooms: &Rooms) -> Answer {
-    let shippers = || rooms.shippers.lock().unwrap_or_else(PoisonError::into_inner);
     match question {
-        Question::Ship => Answer::Targets(shippers().statuses()),
-        Question::Replay { target, from, to } => {
-            let time = |text: &str| text.parse::<Timestamp>();
-            let (from, to) = match (time(from), time(to)) {
-                (Ok(from), Ok(to)) => (from, to),
-                (Err(error), _) | (_, Err(error)) => return Answer::Error(error.to_string()),
-            };
-            match shippers().replay(target, from, to, ANSWER_TIME_MAX) {
-                Some(Ok(segments)) => Answer::Segments(segments),
-                Some(Err(error)) => Answer::Error(error.to_string()),
-                None => Answer::Error(format!("there is no target {target:.40}")),
-            }
-        }
+        Question::Ship => Answer::Targets(locked(&rooms.shippers).statuses()),
+        Question::Replay { target, from, to } => replay(&rooms.shippers, target, from, to),
         Question::Status => Answer::Status(Box::new(rooms.report())),
         Question::Clients => Answer::Clients(rooms.clients()),
         Question::Tap(_) => Answer::Error("a fault of ours".to_owned()),
     }
+}
+
+/// Sends again what was received between two times. A reload and a stop need the shippers
+/// as well: they are not held while a busy target is waited for.
+pub(crate) fn replay(shippers: &Mutex<Shippers>, target: &str, from: &str, to: &str) -> Answer {
+    let time = |text: &str| text.parse::<Timestamp>();
+    let (from, to) = match (time(from), time(to)) {
+        (Ok(from), Ok(to)) => (from, to),
+        (Err(error), _) | (_, Err(error)) => return Answer::Error(error.to_string()),
+    };
+    let asked = locked(shippers).replay(target, from, to);
+    match asked.map(|asked| asked.wait(ANSWER_TIME_MAX)) {
+        Some(Ok(segments)) => Answer::Segments(segments),
+        Some(Err(error)) => Answer::Error(error.to_string()),
+        None => Answer::Error(format!("there is no target {target:.40} at work; see loghogd ship")),
+    }
+}
+
+fn locked(shippers: &Mutex<Shippers>) -> MutexGuard<'_, Shippers> {
+    shippers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks the daemon that has this run folder.

@@ -194,6 +194,8 @@ counters! {
         ShipRetries = "ship_retries",
         /// Records that a target will never take; they are kept beside its state.
         ShipDeadLetters = "ship_dead_letters",
+        /// Of these, what was removed again to make room for later ones.
+        ShipDeadLettersDropped = "ship_dead_letters_dropped",
     }
     Loss {
         /// Messages given up at the end because their file could not be written.

@@ -380,6 +380,15 @@ fn certificates_are_checked_against_the_configured_authority() {
     };
     assert_eq!(connect(&url, &option), signed_by_nobody(&wrong.display().to_string()));
     assert_eq!(connect(&url, ""), signed_by_nobody("the system's list"));
+    // Put right under the same path, it is taken by the target that is there.
+    let path = stranger.folder().join("authorities.pem");
+    std::fs::copy(&wrong, &path).unwrap();
+    let options = format!("url = {url}\ndatabase = logs\ncacert = {}\n", path.display());
+    let mut target = Target::new(&options);
+    assert_eq!(target.connect(), signed_by_nobody(&path.display().to_string()));
+    std::fs::copy(authority.certificate(), &path).unwrap();
+    let said = target.connect().unwrap_err();
+    assert!(said.contains(" has no database \"logs\": "), "{said}");
     let right = format!("cacert = {}\n", authority.certificate().display());
     let said = connect(&url, &right).unwrap_err();
     assert!(said.contains(" has no database \"logs\": "), "{said}");
@@ -404,12 +413,12 @@ fn certificates_are_checked_against_the_configured_authority() {
 }
 
 #[test]
-fn a_file_of_authorities_that_is_none_is_told_at_once() {
+fn a_file_of_authorities_that_is_none_is_told_when_it_connects() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
     let attempt = || {
         let options = format!("url = https://h\ndatabase = logs\ncacert = {}\n", path.display());
-        Target::try_new(&options).map(drop).unwrap_err().to_string()
+        Target::new(&options).connect().unwrap_err()
     };
     let ending = "; write into cacert a PEM file with the authority's certificate, then reload loghogd (SIGHUP)";
     let shown = path.display();

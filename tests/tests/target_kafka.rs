@@ -177,6 +177,21 @@ fn topic_key_and_value_are_what_the_configuration_says() {
 }
 
 #[test]
+fn a_cluster_is_known_by_its_own_name() {
+    let broker = shared();
+    let source = Source::new("named");
+    let mut names = ["yes", "no"].map(|transactional| {
+        let text = format!("brokers = {}\ntransactional = {transactional}", broker.address());
+        let mut site = Site::new("0000000000001014", &text);
+        assert_eq!(site.target.cluster(), None, "nobody was asked");
+        site.begin(&source).unwrap();
+        site.target.cluster().expect("it says its name")
+    });
+    names.sort();
+    assert!(!names[0].is_empty() && names[0] == names[1], "{names:?}");
+}
+
+#[test]
 fn without_transactions_all_arrives_and_nobody_remembers() {
     let broker = shared();
     for (topic, acks) in [("logs.plain", "all"), ("logs.leader", "1")] {

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use loghogd::disk::LogDir;
 use loghogd::pipeline::rotate::name::{Name, Segment};
 use loghogd::pipeline::ship::s3::archive::{Archive, Fetched, Wanted, places};
 use loghogd::pipeline::ship::s3::{Day, S3Target};
-use loghogd::pipeline::ship::{Arrived, Segments, Stream, Surroundings, Trouble, Whole};
+use loghogd::pipeline::ship::{Arrived, Scope, Segments, Stream, Surroundings, Trouble, Whole};
 use loghogd::pipeline::tally::Counting;
 use loghogd::pipeline::tally::kept::{Kept, Tallies};
 use serde_json::Value;
@@ -407,6 +408,29 @@ fn several_daemons_write_the_index_of_one_day_and_no_entry_is_lost() {
 }
 
 #[test]
+fn an_index_that_cannot_be_read_stops_its_stream_alone() {
+    let s3 = S3::start(Kind::S3sFs);
+    s3.make_bucket("logs");
+    let site = Site::new();
+    site.seal(NAME, &lines(3));
+    let key = "index/my-app/web/2026-11-20.json";
+    s3.put("logs", key, "somebody else's");
+    let mut target = site.target(&s3.section("logs"));
+    match target.deliver(&site.whole(NAME)) {
+        Err(Trouble::Stop { scope: Scope::Stream(stream), what, remedy }) => {
+            assert_eq!(&*stream.live, "web.log");
+            let begin = format!("the index {key} cannot be read: it is none that loghogd");
+            assert!(what.starts_with(&begin), "{what}");
+            assert_eq!(remedy, "move it away");
+        }
+        other => panic!("{other:?}"),
+    }
+    s3.delete("logs", key);
+    target.deliver(&site.whole(NAME)).unwrap();
+    assert_eq!(index(&s3.objects("logs")).len(), 1);
+}
+
+#[test]
 fn a_segment_stands_in_each_day_that_it_covers() {
     let s3 = S3::start(Kind::Moto);
     s3.make_bucket("logs");
@@ -758,6 +782,43 @@ fn segments_arrive_by_the_role_of_the_instance() {
     assert!(s3.objects("logs").values().any(|object| object.bytes == sealed));
     let asked = instance.asked();
     assert!(asked.iter().any(|asked| asked.contains("a-token")), "{asked:?}");
+}
+
+#[test]
+fn credentials_that_have_expired_are_read_anew_until_they_are_renewed() {
+    let expired = Arc::new(AtomicBool::new(false));
+    let has_expired = Arc::clone(&expired);
+    let server = FakeHttp::start(move |_, _| match has_expired.load(Ordering::Relaxed) {
+        true => Answer::Status(400, "", "<Error><Code>ExpiredToken</Code></Error>".to_owned()),
+        false => Answer::Status(
+            200,
+            "",
+            "<ListBucketResult><Name>logs</Name></ListBucketResult>".to_owned(),
+        ),
+    });
+    let site = Site::new();
+    site.seal(NAME, &lines(3));
+    let file = site.folder.path().join("credentials");
+    let text =
+        "[default]\naws_access_key_id = A\naws_secret_access_key = s\naws_session_token = t\n";
+    fs::write(&file, text).unwrap();
+    let section = format!(
+        "type = s3\nbucket = logs\nendpoint = {}\ncredentials_file = {}\n",
+        server.url(),
+        file.display()
+    );
+    let mut target = site.target(&section);
+    target.connect().unwrap();
+    expired.store(true, Ordering::Relaxed);
+    let said = later(target.deliver(&site.whole(NAME)));
+    assert!(said.contains("from credentials_file any more (ExpiredToken"), "{said}");
+    // It is being written anew at this moment.
+    fs::write(&file, "").unwrap();
+    let said = later(target.connect().map(|()| Arrived::default()));
+    assert!(said.contains("has no section [default]"), "{said}");
+    fs::write(&file, text).unwrap();
+    expired.store(false, Ordering::Relaxed);
+    target.connect().unwrap();
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod batch;
 mod course;
 mod crew;
 mod dead;
+mod destination;
 pub mod influxdb;
 mod json;
 pub mod kafka;
@@ -32,7 +33,7 @@ mod template;
 mod tests;
 
 pub use batch::{Batch, Part};
-pub use crew::{Shared, Shippers, try_out};
+pub use crew::{Asked, Shared, Shippers, try_out};
 pub use mark::{Mark, Stream};
 pub use notices::{Heard, Listener, Notices, Replay, Tail};
 pub use receipts::{Receipts, State};

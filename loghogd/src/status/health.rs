@@ -180,6 +180,7 @@ mod tests {
             bytes: 0,
             segments: 0,
             dead: 0,
+            dead_dropped: 0,
             retries: 0,
             records_a_second: 0.0,
             bytes_a_second: 0.0,

@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::batch::{Batch, Part};
-use super::limits::{HEAD_BYTES, LOOKS_MAX, READ_BYTES};
+use super::limits::{FIRST_READ_BYTES, HEAD_BYTES, LOOKS_MAX, READ_BYTES};
 use super::mark::{Mark, Stream};
 use super::notices::{Notices, Tail};
 use super::receipts::State;
 use super::record::Reader;
 use super::split::Splitter;
-use super::target::{Limits, Whole};
+use super::target::{Limits, Surroundings, Whole};
 use crate::config::facility::Facility;
 use crate::disk::{Disk, DiskFile};
 use crate::pipeline::claims::{Claim, Claims};
@@ -37,6 +37,8 @@ pub(super) struct Ground {
     pub(super) zone: TimeZone,
     /// Live files are followed, and plain segments are read.
     pub(super) follows: bool,
+    /// Whether it is time to stop.
+    pub(super) surroundings: Surroundings,
 }
 
 /// One stream.
@@ -53,6 +55,8 @@ pub(super) struct Course {
     pub(super) owed: VecDeque<Owed>,
     /// It stands still until somebody has done something.
     pub(super) stopped: Option<String>,
+    /// Its state could not be read: nothing may be noted before that is mended.
+    pub(super) is_unknown: bool,
     /// Messages that are dead letters already, though what they came with has not arrived:
     /// the number of their file, and where in it they begin.
     pub(super) buried: BTreeSet<(u64, u64)>,
@@ -90,6 +94,8 @@ struct Reading {
     file: Arc<str>,
     /// Nothing comes behind the buffer.
     ended: bool,
+    /// So much is read next.
+    read_bytes: usize,
     _claim: Option<Claim>,
 }
 
@@ -106,6 +112,8 @@ enum Source {
     Lines { file: Box<dyn DiskFile>, at: u64, end: u64 },
     /// A sealed segment.
     Sealed(Box<Lines>),
+    /// There is no more.
+    Ended,
 }
 
 /// What came of opening the next file.
@@ -129,7 +137,16 @@ pub(super) enum Filled {
 }
 
 impl Course {
-    pub(super) fn new(stream: Stream, facility: Arc<Facility>, state: State) -> Course {
+    /// A stream with what is known of it, or why nothing is.
+    pub(super) fn new(
+        stream: Stream,
+        facility: Arc<Facility>,
+        state: Result<State, String>,
+    ) -> Course {
+        let (state, stopped) = match state {
+            Ok(state) => (state, None),
+            Err(why) => (State::default(), Some(why)),
+        };
         Course {
             stream: Arc::new(stream),
             facility,
@@ -137,7 +154,8 @@ impl Course {
             published_at: Instant::now(),
             state,
             owed: VecDeque::new(),
-            stopped: None,
+            is_unknown: stopped.is_some(),
+            stopped,
             buried: BTreeSet::new(),
             live_bytes: 0,
             is_new: true,
@@ -157,7 +175,9 @@ impl Course {
     pub(super) fn follow(&mut self, mark: Option<&Mark>) {
         // What it says of an earlier file is through already. One that is ahead was not
         // noted here: a file before it had been removed by somebody.
-        if let Some(mark) = mark.filter(|mark| mark.number >= self.state.mark.number) {
+        let is_known = !self.is_unknown;
+        let mark = mark.filter(|mark| is_known && mark.number >= self.state.mark.number);
+        if let Some(mark) = mark {
             self.state.mark = *mark;
         }
     }
@@ -170,6 +190,12 @@ impl Course {
     /// Is a file open?
     pub(super) fn is_open(&self) -> bool {
         self.reading.is_some()
+    }
+
+    /// Is a sealed segment open of which there is more? Its decoder takes memory.
+    pub(super) fn holds_decoder(&self) -> bool {
+        let source = self.reading.as_ref().map(|reading| &reading.source);
+        matches!(source, Some(Source::Sealed(_)))
     }
 
     /// The next segments, where whole ones are shipped, as far as they are sealed; with
@@ -240,6 +266,10 @@ impl Course {
             Which::Closed(began) if reading.ended && reading.buffer.is_empty() => Some(began),
             _ => None,
         };
+        if through.is_some() {
+            // Many segments may be through with one batch: a decoder takes megabytes.
+            (reading.source, reading.buffer) = (Source::Ended, Vec::new());
+        }
         self.reading = Some(reading);
         if part.messages.is_empty() {
             return Ok(through.map_or(Filled::Nothing, Filled::Through));
@@ -401,7 +431,12 @@ impl Course {
             self.state.mark.head = head;
         }
         let mark = self.state.mark;
-        let buffer = source.skip(head_bytes, mark.offset)?;
+        if let (Source::Lines { .. }, 0) = (&source, mark.offset) {
+            // Its name has to be as safe as its lines are, or after a loss of power these
+            // stand under another one, and would be shipped once more.
+            ground.disk.sync_folder(&self.stream.app)?;
+        }
+        let buffer = source.skip(head_bytes, mark.offset, &ground.surroundings)?;
         Ok(Reading {
             which,
             source,
@@ -410,6 +445,7 @@ impl Course {
             times: Reader::new(ground.zone.clone(), mark.last_ns),
             file: name.into(),
             ended: false,
+            read_bytes: FIRST_READ_BYTES,
             _claim: claim,
         })
     }
@@ -448,7 +484,8 @@ impl Reading {
         }
         let before = self.buffer.len();
         // There may be many of them: no larger than it has to be.
-        let bytes = READ_BYTES.max(before).min(self.source.left());
+        let bytes = self.read_bytes.max(before).min(self.source.left());
+        self.read_bytes = READ_BYTES.min(self.read_bytes * 2);
         self.buffer.resize(before + bytes, 0);
         let read = self.source.read(self.buffer.get_mut(before..).unwrap_or_default());
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
@@ -478,6 +515,7 @@ impl Source {
                 usize::try_from(end.saturating_sub(*at)).unwrap_or(usize::MAX).max(1)
             }
             Source::Sealed(_) => usize::MAX,
+            Source::Ended => 0,
         }
     }
 
@@ -496,7 +534,12 @@ impl Source {
     }
 
     /// Goes to `offset`; `beginning` was read already. Returns what of it stands behind.
-    fn skip(&mut self, mut beginning: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
+    fn skip(
+        &mut self,
+        mut beginning: Vec<u8>,
+        offset: u64,
+        surroundings: &Surroundings,
+    ) -> io::Result<Vec<u8>> {
         if let Source::Lines { at, .. } = self {
             *at = offset;
             return Ok(Vec::new());
@@ -510,6 +553,9 @@ impl Source {
         let mut left = offset - read;
         let mut slice = vec![0; READ_BYTES];
         while left > 0 {
+            if surroundings.has_ended() {
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "it was time to stop"));
+            }
             let wanted = usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES);
             match self.read(slice.get_mut(..wanted).unwrap_or_default())? {
                 0 => break,
@@ -531,6 +577,7 @@ impl Read for Source {
                 Ok(read)
             }
             Source::Sealed(plain) => plain.read(buffer),
+            Source::Ended => Ok(0),
         }
     }
 }
@@ -566,3 +613,6 @@ fn head_of(beginning: &[u8]) -> u64 {
     let first = digest.first_chunk().copied().unwrap_or_default();
     u64::from_be_bytes(first).max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
 //! Starts and stops the threads that ship.
 //! Targets as configured -> a thread for each; a new configuration -> other threads.
-//! Invariant: of one target there is one thread; one that has changed ends before it begins anew.
+//! Invariant: of one target one thread works; one that has changed ends before it begins anew.
 //! Leaves out: what a thread does (`run`).
 
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,15 @@ use jiff::tz::TimeZone;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
+use super::destination::Destination;
 use super::influxdb::InfluxDbTarget;
 use super::kafka::KafkaTarget;
+use super::limits::END_LOOK;
 use super::notices::{Notices, Replay};
 use super::receipts::Receipts;
 use super::run::{Errand, Run, Way, say_begin};
 use super::s3::S3Target;
-use super::status::{Board, Status};
+use super::status::{Board, Doing, Status};
 use super::target::{Surroundings, Trouble};
 use crate::config::facility::Table;
 use crate::config::ship::{Kind, Target, When};
@@ -61,6 +64,19 @@ pub struct Shared {
 pub struct Shippers {
     shared: Shared,
     at_work: BTreeMap<Box<str>, Worker>,
+    /// Targets that could not begin; the next reload tries again.
+    at_rest: BTreeMap<Box<str>, Board>,
+    /// Those that were to end and have not yet.
+    leaving: Vec<(Box<str>, Leaving)>,
+}
+
+/// A thread that is to end.
+type Leaving = Arc<JoinHandle<()>>;
+
+/// A replay that was asked for.
+#[derive(Debug)]
+pub struct Asked {
+    answered: Receiver<io::Result<u64>>,
 }
 
 #[derive(Debug)]
@@ -68,13 +84,13 @@ struct Worker {
     target: Target,
     board: Board,
     surroundings: Surroundings,
-    thread: JoinHandle<()>,
+    thread: Leaving,
 }
 
 impl Shippers {
     /// Nothing is shipped yet.
     pub fn new(shared: Shared) -> Shippers {
-        Shippers { shared, at_work: BTreeMap::new() }
+        Shippers { shared, at_work: BTreeMap::new(), at_rest: BTreeMap::new(), leaving: Vec::new() }
     }
 
     /// Ships to these targets from now on, and to no others. What stands still is tried
@@ -94,45 +110,39 @@ impl Shippers {
         for name in gone {
             let Some(worker) = self.at_work.remove(&name) else { continue };
             wait_for(&worker, until);
+            self.leaving.push((name, worker.thread));
         }
+        self.leaving.retain(|(_, thread)| !thread.is_finished());
+        self.at_rest.clear();
         self.shared.tallies.keep_for(targets);
         self.notices().reloaded();
         for target in targets {
             if !self.at_work.contains_key(&target.name)
                 && let Err(error) = self.begin(target)
             {
-                error!("cannot ship to {}: {error}", target.name);
+                let what =
+                    format!("cannot begin: {error}; it is tried again after a reload (SIGHUP)");
+                error!("shipping to {}: {what}", target.name);
+                let board = Board::new(&target.name, target.kind.name());
+                board.note_error(&what, Doing::Stopped);
+                self.at_rest.insert(target.name.clone(), board);
             }
         }
     }
 
     /// How all targets are doing, in the order of their names.
     pub fn statuses(&self) -> Vec<Status> {
-        self.at_work.values().map(|worker| worker.board.status()).collect()
+        let at_work = self.at_work.iter().map(|(name, worker)| (name, &worker.board));
+        let boards: BTreeMap<_, _> = at_work.chain(&self.at_rest).collect();
+        boards.values().map(|board| board.status()).collect()
     }
 
-    /// Sends again what was received between these times; returns how many segments
-    /// these are. None when there is no such target.
-    ///
-    /// # Errors
-    /// When that cannot be noted, or when the target's thread does not answer.
-    pub fn replay(
-        &self,
-        target: &str,
-        from: Timestamp,
-        to: Timestamp,
-        patience: Duration,
-    ) -> Option<io::Result<u64>> {
+    /// Asks for what was received between these times to be sent again. Returns at once;
+    /// none when there is no such target at work.
+    pub fn replay(&self, target: &str, from: Timestamp, to: Timestamp) -> Option<Asked> {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        if !self.notices().replay(target, Replay { from, to, answer }) {
-            return None;
-        }
-        Some(answered.recv_timeout(patience).unwrap_or_else(|_| {
-            Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the target is busy; what was asked for is done when it is not any more",
-            ))
-        }))
+        let asked = self.notices().replay(target, Replay { from, to, answer });
+        asked.then_some(Asked { answered })
     }
 
     /// It is over: what is on its way may come to its end until then.
@@ -163,13 +173,18 @@ impl Shippers {
             kind: target.kind.name(),
             follows: target.when == When::Live,
             rate_bytes: target.rate_bytes,
+            destination: &Destination::of(&target.kind),
         };
+        let before = self.before(&target.name);
         let mut way = way(target, &surroundings).map_err(io::Error::other)?;
         say_begin(errand);
         let mut run = Run::new(&self.shared, errand, surroundings.clone());
         let board = run.board.clone();
         let name = target.name.clone();
         let thread = thread::Builder::new().name(format!("ship-{name}")).spawn(move || {
+            if !have_ended(&before, &run.board, &run.surroundings) {
+                return;
+            }
             while catch_unwind(AssertUnwindSafe(|| run.run(&mut way))).is_err() {
                 error!(
                     "the thread that ships to {} has met a fault of its own and begins again; please \
@@ -180,10 +195,51 @@ impl Shippers {
                 thread::sleep(PANIC_PAUSE);
             }
         })?;
+        let thread = Arc::new(thread);
         let worker = Worker { target: target.clone(), board, surroundings, thread };
         self.at_work.insert(target.name.clone(), worker);
         Ok(())
     }
+
+    /// Those that have shipped under this name and may not have ended yet.
+    fn before(&self, name: &str) -> Vec<Leaving> {
+        let named = self.leaving.iter().filter(|(leaving, _)| **leaving == *name);
+        named.map(|(_, thread)| Arc::clone(thread)).collect()
+    }
+}
+
+impl Asked {
+    /// How many segments are sent again, once that is safe. Nobody should hold a lock while
+    /// he waits for it.
+    ///
+    /// # Errors
+    /// When that cannot be noted, or when the target's thread does not answer in time.
+    pub fn wait(self, patience: Duration) -> io::Result<u64> {
+        self.answered.recv_timeout(patience).unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the target is busy; what was asked for is done when it is not any more",
+            ))
+        })
+    }
+}
+
+/// Waits for those before: two that ship under one name would undo each other's notes.
+/// False when it is time to end first.
+fn have_ended(before: &[Leaving], board: &Board, surroundings: &Surroundings) -> bool {
+    let stay = || before.iter().any(|thread| !thread.is_finished());
+    if stay() {
+        let what = "what was shipped there before a reload has not come to its end yet: \
+                    nothing is shipped before it has";
+        board.note_error(what, Doing::Connecting);
+    }
+    while stay() {
+        if surroundings.has_ended() {
+            return false;
+        }
+        thread::sleep(END_LOOK);
+    }
+    true
 }
 
 fn wait_for(worker: &Worker, until: Instant) {
@@ -242,3 +298,6 @@ fn choose() -> u64 {
         Err(_) => Timestamp::now().as_microsecond().unsigned_abs() ^ u64::from(std::process::id()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,11 @@ const NOTHING: &[u8] = b"# loghogd\n";
 /// A target that is InfluxDB.
 #[derive(Debug)]
 pub struct InfluxDbTarget {
-    server: Server,
+    options: InfluxDb,
+    surroundings: Surroundings,
+    /// There once it was connected to. Each time it is made anew, with the files that are
+    /// named as they are then.
+    server: Option<Server>,
     shape: Shape,
     batch_points: usize,
     sheet: Sheet,
@@ -48,7 +52,7 @@ impl InfluxDbTarget {
     /// As configured; `name` is that of its section. Does not connect.
     ///
     /// # Errors
-    /// What can be told without it, such as a file that cannot be read.
+    /// Options that do not fit together.
     pub fn new(
         _name: &str,
         options: &InfluxDb,
@@ -57,7 +61,9 @@ impl InfluxDbTarget {
         let shape = Shape::new(options)
             .map_err(|refused| Trouble::stop(refused.message, refused.remedy))?;
         Ok(InfluxDbTarget {
-            server: Server::new(options, surroundings)?,
+            options: options.clone(),
+            surroundings,
+            server: None,
             shape,
             batch_points: options.batch_points,
             sheet: Sheet::default(),
@@ -66,12 +72,17 @@ impl InfluxDbTarget {
     }
 
     /// Writes all lines of a sheet.
-    fn send(&self, sheet: &Sheet, refused: &mut Vec<Refused>) -> Result<(), Trouble> {
+    fn send(
+        &self,
+        server: &Server,
+        sheet: &Sheet,
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), Trouble> {
         // From the last to the first: what is to be sent yet.
         let mut ranges: Vec<Range<usize>> = iter::once(0..sheet.len()).collect();
         while let Some(range) = ranges.pop().filter(|range| !range.is_empty()) {
-            let asked = self.server.asked();
-            let answer = self.server.write(sheet.text(range.clone()))?;
+            let asked = server.asked();
+            let answer = server.write(sheet.text(range.clone()))?;
             let reason = match answer.meaning(asked) {
                 Meaning::Taken => continue,
                 Meaning::Trouble(trouble) => return Err(trouble),
@@ -108,6 +119,7 @@ impl InfluxDbTarget {
     /// Writes all records of a batch.
     fn send_all(
         &mut self,
+        server: &Server,
         batch: &Batch,
         sheet: &mut Sheet,
         refused: &mut Vec<Refused>,
@@ -118,31 +130,33 @@ impl InfluxDbTarget {
                 let shape = &mut self.shape;
                 sheet.put(place, message, |out| shape.write(&record, &part.stream.live, out));
                 if sheet.is_full(self.batch_points, points_max) {
-                    self.send(sheet, refused)?;
+                    self.send(server, sheet, refused)?;
                     sheet.clear();
                 }
             }
         }
-        if sheet.is_empty() { Ok(()) } else { self.send(sheet, refused) }
+        if sheet.is_empty() { Ok(()) } else { self.send(server, sheet, refused) }
     }
 }
 
 impl Records for InfluxDbTarget {
     fn connect(&mut self) -> Result<(), Trouble> {
-        let answer = self.server.write(NOTHING)?;
+        self.server = None;
         self.refused_nothing = None;
-        match answer.meaning(self.server.asked()) {
-            Meaning::Taken => Ok(()),
-            Meaning::Trouble(trouble) => Err(trouble),
-            Meaning::Refused { reason, .. } => {
-                self.refused_nothing = Some(reason);
-                Ok(())
+        let server = Server::new(&self.options, self.surroundings.clone())?;
+        match server.write(NOTHING)?.meaning(server.asked()) {
+            Meaning::Taken => {}
+            Meaning::Trouble(trouble) => return Err(trouble),
+            Meaning::Refused { reason, .. } => self.refused_nothing = Some(reason),
+            Meaning::TooLarge => {
+                return Err(Trouble::stop(
+                    format!("{} takes no request at all (413)", server.asked().place),
+                    "raise the length of a request in its configuration",
+                ));
             }
-            Meaning::TooLarge => Err(Trouble::stop(
-                format!("{} takes no request at all (413)", self.server.asked().place),
-                "raise the length of a request in its configuration",
-            )),
         }
+        self.server = Some(server);
+        Ok(())
     }
 
     fn marks(&mut self) -> Result<Option<HashMap<Stream, Mark>>, Trouble> {
@@ -154,11 +168,15 @@ impl Records for InfluxDbTarget {
     }
 
     fn deliver(&mut self, batch: &Batch, bury: Bury<'_>) -> Result<(), Trouble> {
+        let server = match self.server.take() {
+            Some(server) => server,
+            None => Server::new(&self.options, self.surroundings.clone())?,
+        };
         let mut refused = Vec::new();
         let mut sheet = std::mem::take(&mut self.sheet);
-        let sent = self.send_all(batch, &mut sheet, &mut refused);
+        let sent = self.send_all(&server, batch, &mut sheet, &mut refused);
         sheet.clear();
-        self.sheet = sheet;
+        (self.sheet, self.server) = (sheet, Some(server));
         sent?;
         // The server keeps no mark: until this returns, all of it is delivered again.
         if refused.is_empty() { Ok(()) } else { bury(&refused) }

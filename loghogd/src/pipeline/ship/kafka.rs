@@ -39,7 +39,7 @@ use self::progress::Owner;
 use self::send::{Failure, Sender};
 use super::limits::{
     KAFKA_ABORT_TIME_MAX, KAFKA_BATCH_BYTES_MAX, KAFKA_BATCH_BYTES_MIN, KAFKA_BATCH_RECORDS_MAX,
-    KAFKA_SINGLE_RECORDS_MAX,
+    KAFKA_CLUSTER_TIME_MAX, KAFKA_SINGLE_RECORDS_MAX,
 };
 use super::{Batch, Bury, Limits, Mark, Records, Refused, Stream, Surroundings, Trouble};
 use crate::config::ship::kafka::Kafka;
@@ -242,6 +242,11 @@ impl Records for KafkaTarget {
             Some(&self.owner),
         )?;
         Ok(Some(progress.marks))
+    }
+
+    fn cluster(&mut self) -> Option<String> {
+        let client = self.producer.as_ref()?.client();
+        client.fetch_cluster_id(KAFKA_CLUSTER_TIME_MAX).filter(|cluster| !cluster.is_empty())
     }
 
     fn limits(&self) -> Limits {

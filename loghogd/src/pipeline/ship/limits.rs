@@ -8,12 +8,23 @@ pub const RETRY_MIN: Duration = Duration::from_millis(250);
 /// The longest of these pauses.
 pub const RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// The longest pause that a target may ask for (`Retry-After`); what is more is cut to it.
+pub const ASKED_PAUSE_MAX: Duration = Duration::from_secs(600);
+
 /// How long a trouble of which the own log has heard is not said again, as long as it
 /// stays the same.
 pub const TROUBLE_WINDOW: Duration = Duration::from_secs(600);
 
 /// How much of a file is read at once, in bytes. A longer message makes it more.
 pub const READ_BYTES: usize = 256 << 10;
+
+/// How much is read of a file at first, in bytes; it doubles with each time. There may be
+/// many small files.
+pub const FIRST_READ_BYTES: usize = 16 << 10;
+
+/// Sealed segments of which a part is read at once: a decoder takes up to 10 MiB. When there
+/// are so many, the one that was read last is read to its end before others go on.
+pub const DECODERS_MAX: usize = 4;
 
 /// How much of a file's first line tells it from others, in bytes: its stamp, its host,
 /// and the beginning of its body.
@@ -29,16 +40,22 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// segment that somebody has put back, is found then.
 pub const LOOK_EVERY: Duration = Duration::from_secs(600);
 
-/// Largest state of one stream, in bytes: a receipt takes 32, so this is over 100,000
-/// segments. A larger one is refused as damaged.
+/// Largest state of one stream, in bytes: a receipt takes 52, so this is 80,000 segments
+/// that are there at once. More are not shipped: the stream stands still until some were
+/// deleted. A larger file is taken for damaged.
 pub const STATE_BYTES_MAX: u64 = 4 << 20;
 
-/// Largest file with dead letters, in bytes. Beyond it the target stands still until
-/// somebody has looked at it and moved it away.
-pub const DEAD_BYTES_MAX: u64 = 1 << 30;
+/// Length of a file with dead letters, in bytes, at which it turns.
+pub const DEAD_FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// How much of a message a dead letter keeps, in bytes.
-pub const DEAD_LINE_BYTES_MAX: usize = 1 << 20;
+/// Files of one target with dead letters that have turned. Beyond it the oldest is removed,
+/// and its letters are counted (`ship_dead_letters_dropped`): whoever logs what is refused
+/// neither fills the disk nor stops others.
+pub const DEAD_FILES_MAX: usize = 16;
+
+/// Length of a dead letter, in bytes. A longer message is cut.
+pub const DEAD_LINE_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!((DEAD_LINE_BYTES_MAX as u64) < DEAD_FILE_BYTES_MAX);
 
 /// How long a sleeping target waits between two looks at whether it is to end.
 pub const END_LOOK: Duration = Duration::from_millis(200);
@@ -106,6 +123,10 @@ const _: () = assert!(KAFKA_PROGRESS_TIME_MAX.as_secs() > KAFKA_TRANSACTION_TIME
 
 /// How long a topic may take to appear that a broker creates when it is asked for.
 pub const KAFKA_TOPIC_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long the name of a cluster is waited for; brokers that have answered know it. Without
+/// it a cluster is told by its brokers.
+pub const KAFKA_CLUSTER_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How often a target that waits looks whether it is time to stop.
 pub const KAFKA_LOOK_TIME: Duration = Duration::from_millis(200);

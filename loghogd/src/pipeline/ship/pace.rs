@@ -6,7 +6,7 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use super::limits::{RATE_SECONDS, RETRY_MAX, RETRY_MIN};
+use super::limits::{ASKED_PAUSE_MAX, RATE_SECONDS, RETRY_MAX, RETRY_MIN};
 
 /// The pauses after one trouble after another.
 #[derive(Debug)]
@@ -29,12 +29,12 @@ impl Pauses {
     }
 
     /// The next pause; `chance` is from 0 to 1. Not shorter than what the target asks
-    /// for, as far as that is no longer than the longest.
+    /// for, up to [`ASKED_PAUSE_MAX`].
     pub(super) fn next(&mut self, chance: f64, asked: Option<Duration>) -> Duration {
         let doubled = self.min.saturating_mul(1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX));
         self.attempts = self.attempts.saturating_add(1);
         let pause = doubled.min(RETRY_MAX).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0);
-        pause.max(asked.unwrap_or_default().min(RETRY_MAX))
+        pause.max(asked.unwrap_or_default().min(ASKED_PAUSE_MAX))
     }
 
     /// Something has arrived.
@@ -65,8 +65,10 @@ impl Throttle {
     /// How long to wait before more goes; so many bytes have gone.
     pub(super) fn pay(&mut self, bytes: u64, now: Instant) -> Duration {
         let Some(rate) = self.rate_bytes else { return Duration::ZERO };
-        let cost = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
-        self.paid_at = self.paid_at.max(now) + cost;
+        let cost = Duration::try_from_secs_f64(bytes as f64 / rate.get() as f64);
+        let paid_at = self.paid_at.max(now).checked_add(cost.unwrap_or(Duration::MAX));
+        // Beyond what a clock can say it is for ever, in steps of a day.
+        self.paid_at = paid_at.unwrap_or(now + Duration::from_secs(86_400));
         self.paid_at.saturating_duration_since(now)
     }
 }
@@ -110,7 +112,8 @@ mod tests {
         pauses.begin_anew();
         assert_eq!(pauses.next(1.0, None), RETRY_MIN / 2);
         assert_eq!(pauses.next(1.0, Some(Duration::from_secs(7))), Duration::from_secs(7));
-        assert_eq!(pauses.next(0.0, Some(Duration::from_secs(7_000))), RETRY_MAX);
+        assert_eq!(pauses.next(0.0, Some(Duration::from_secs(300))), Duration::from_secs(300));
+        assert_eq!(pauses.next(0.0, Some(Duration::from_secs(7_000))), ASKED_PAUSE_MAX);
     }
 
     #[test]
@@ -122,6 +125,11 @@ mod tests {
         assert_eq!(throttle.pay(500, now), Duration::from_secs(1));
         let later = now + Duration::from_secs(60);
         assert_eq!(throttle.pay(500, later), Duration::from_millis(500));
+        // A segment of 1 GiB at 1 MiB a second.
+        let mut throttle = Throttle::new(NonZeroU64::new(1 << 20), now);
+        assert_eq!(throttle.pay(1 << 30, now), Duration::from_secs(1_024));
+        let mut slow = Throttle::new(NonZeroU64::new(1), now);
+        assert!(slow.pay(u64::MAX, now) >= Duration::from_secs(86_400));
         assert_eq!(Throttle::new(None, now).pay(u64::MAX, now), Duration::ZERO);
     }
 

@@ -22,6 +22,13 @@ impl Ready {
         }
     }
 
+    /// Puts a stream that was taken back to the beginning.
+    pub(super) fn put_back(&mut self, stream: Stream) {
+        if self.standing.insert(stream.clone()) {
+            self.line.push_front(stream);
+        }
+    }
+
     /// Takes the first one.
     pub(super) fn take(&mut self) -> Option<Stream> {
         let stream = self.line.pop_front()?;
@@ -54,8 +61,11 @@ mod tests {
         }
         assert_eq!(ready.take(), Some(stream("1")));
         ready.put(&stream("1"));
+        let two = ready.take().unwrap();
+        ready.put_back(two.clone());
+        ready.put(&two);
         let rest: Vec<_> = std::iter::from_fn(|| ready.take()).map(|stream| stream.live).collect();
-        assert_eq!(rest, ["3", "1", "2"].map(Box::from));
+        assert_eq!(rest, ["2", "3", "1"].map(Box::from));
         assert!(ready.is_empty());
     }
 }

@@ -6,63 +6,41 @@
 //! ```text
 //! LOGDIR/.loghogd/ship/
 //!   instance/id.1                    16 hex digits: which log folder this is
-//!   TARGET:APP/LIVE.REVISION         the state of one stream at one target
+//!   TARGET:APP/LIVE.REVISION         the state of one stream at one target (`state`)
 //!   TARGET:APP/LIVE.REVISION.part    one that was not finished
 //!   TARGET/dead-letter.log           see `dead`
-//!
-//! loghog-ship 1
-//! number 12                  so many files of the stream are through, or were sent again
-//! offset 4096                of the next one: bytes, messages, the last unique time
-//! records 17
-//! last_ns 1795431600000000000
-//! head 0123456789abcdef      what that file begins with
-//! from_ns 1795431500000000000    the last unique time before that file
-//! aside 4096 17 1795431600000000000 0123456789abcdef    a file that has to wait for others
-//! done 2026-11-20-00-00-00-000000 1795431500000000000   through; the last time before it
-//! again 2026-11-19-00-00-00-000000 1795431400000000000  is sent again
+//!   TARGET/destination.REVISION      see `destination`
 //! ```
-//! Only segments that are still there stand among those that are through.
+//! Only the newest revision counts. One that cannot be read is not guessed: of its stream
+//! nothing is known then, so all of it is owed and nothing of it is shipped, until somebody
+//! has looked at it. Of others it tells nothing.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use state::State;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::limits::STATE_BYTES_MAX;
-use super::mark::{Mark, Stream};
+use super::mark::Stream;
 use crate::config::facility::Facility;
 use crate::disk::{Disk, LogDir, UNFINISHED, publish};
-use crate::pipeline::rotate::name::{Began, Name};
-
-/// The first line of a state.
-const HEAD_LINE: &str = "loghog-ship 1";
+use crate::pipeline::rotate::name::Began;
 
 /// Where the name of the log folder is kept.
 const INSTANCE: &str = "instance";
-
-/// What is known of one stream at one target.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// How far the next file is.
-    pub mark: Mark,
-    /// How far a file is that has to wait, because others before it are sent again.
-    pub aside: Option<Mark>,
-    /// The last unique time before the next file.
-    pub from_ns: i64,
-    /// Segments that are through and still there, each with the last unique time before
-    /// it.
-    pub done: BTreeMap<Began, i64>,
-    /// Those that are sent again, with the same times as before.
-    pub again: BTreeMap<Began, i64>,
-}
 
 /// All states. A clone is the same.
 #[derive(Clone, Debug)]
 pub struct Receipts {
     folder: Arc<Folder>,
-    states: Arc<Mutex<HashMap<Key, Kept>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 /// The state folder, which is made when something is to be kept.
@@ -72,16 +50,30 @@ struct Folder {
     disk: OnceLock<Arc<dyn Disk>>,
 }
 
+#[derive(Debug, Default)]
+struct Known {
+    states: HashMap<Key, Kept>,
+    /// Folders that cannot be listed, and why: nothing is known of their streams.
+    unread: HashMap<String, String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     target: Box<str>,
     stream: Stream,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Kept {
     state: State,
+    /// Why nothing is known, though there is something.
+    unknown: Option<String>,
+    /// The revision with this state; 0 for none.
     revision: u64,
+    /// The newest that was tried. Whatever has become of it, its name is not used again.
+    tried: u64,
+    /// Names of others, which may still be there.
+    leftover: BTreeSet<String>,
 }
 
 impl Receipts {
@@ -95,34 +87,24 @@ impl Receipts {
             return Receipts::open(Arc::new(LogDir::open(&path)?));
         }
         let folder = Arc::new(Folder { path, disk: OnceLock::new() });
-        Ok(Receipts { folder, states: Arc::default() })
+        Ok(Receipts { folder, known: Arc::default() })
     }
 
     /// Reads what is there in the state folder `disk`.
     ///
     /// # Errors
-    /// What the system says, and a state that is damaged, with its path.
+    /// What the system says of that folder. A state that cannot be read is none: see
+    /// [`Receipts::state`].
     pub fn open(disk: Arc<dyn Disk>) -> io::Result<Receipts> {
-        let mut states: HashMap<Key, Kept> = HashMap::new();
-        for folder in disk.folders()? {
-            let Some((target, app)) = folder.split_once(':') else { continue };
-            for name in disk.names(&folder)? {
-                let Some((live, revision)) = revision_of(&name) else {
-                    if name.ends_with(UNFINISHED) {
-                        disk.remove(&folder, &name)?;
-                    }
-                    continue;
-                };
-                let stream = Stream { app: app.into(), live: live.into() };
-                let kept = states.entry(Key { target: target.into(), stream }).or_default();
-                if revision > kept.revision {
-                    *kept = Kept { state: load(&*disk, &folder, &name)?, revision };
-                }
+        let (path, folders) = (disk.path().to_owned(), disk.folders()?);
+        let folder = Arc::new(Folder { path, disk: OnceLock::from(disk) });
+        let receipts = Receipts { folder, known: Arc::default() };
+        for folder in folders {
+            if let Some((target, app)) = folder.split_once(':') {
+                receipts.read_folder(target, app);
             }
         }
-        let path = disk.path().to_owned();
-        let folder = Arc::new(Folder { path, disk: OnceLock::from(disk) });
-        Ok(Receipts { folder, states: Arc::new(Mutex::new(states)) })
+        Ok(receipts)
     }
 
     /// Nothing is remembered, for tests that ship nothing.
@@ -140,47 +122,91 @@ impl Receipts {
         const NAME: &str = "id.1";
         let disk = &**self.disk()?;
         if disk.facts(INSTANCE, NAME)?.is_some() {
-            let text = read(disk, INSTANCE, NAME)?;
-            let id = text.trim();
-            return match id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                true => Ok(id.to_owned()),
-                false => Err(damaged(disk, INSTANCE, NAME, "it is not 16 hex digits")),
+            let id = read(disk, INSTANCE, NAME)
+                .map(|text| text.trim().to_owned())
+                .ok()
+                .filter(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let Some(id) = id else {
+                let path = self.path().join(INSTANCE).join(NAME);
+                let what = format!(
+                    "{} is not 16 hex digits; write there what it was, or move it away: then \
+                     targets take this log folder for another one",
+                    path.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             };
+            // Who published it may have died before its name was safe.
+            disk.sync_folder(INSTANCE)?;
+            return Ok(id);
         }
         let id = format!("{:016x}", choose());
         publish(disk, INSTANCE, NAME, id.as_bytes())?;
         Ok(id)
     }
 
-    /// What is known of a stream.
-    pub fn state(&self, target: &str, stream: &Stream) -> State {
+    /// What is known of a stream. What could not be read is tried once more.
+    ///
+    /// # Errors
+    /// Why nothing is known, and what to do.
+    pub fn state(&self, target: &str, stream: &Stream) -> Result<State, String> {
         let key = Key { target: target.into(), stream: stream.clone() };
-        self.states().get(&key).map(|kept| kept.state.clone()).unwrap_or_default()
-    }
-
-    /// The streams that something is known of.
-    pub fn streams(&self, target: &str) -> Vec<Stream> {
-        let states = self.states();
-        let keys = states.keys().filter(|key| *key.target == *target);
-        keys.map(|key| key.stream.clone()).collect()
+        let is_unknown = self.known().why_unknown(&key).is_some();
+        if is_unknown {
+            self.read_folder(target, &stream.app);
+        }
+        let known = self.known();
+        match known.why_unknown(&key) {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(known.states.get(&key).map(|kept| kept.state.clone()).unwrap_or_default()),
+        }
     }
 
     /// Publishes a state; when this returns, it is safe.
     ///
     /// # Errors
-    /// What the system says; what was known before holds on.
+    /// What the system says; what was known before holds on. `FileTooLarge` when there is
+    /// too much to remember, `InvalidData` when it is not known what there was before.
     pub fn put(&self, target: &str, stream: &Stream, state: State) -> io::Result<()> {
-        let key = Key { target: target.into(), stream: stream.clone() };
-        let before = self.states().get(&key).map_or(0, |kept| kept.revision);
-        let revision = before + 1;
-        let (disk, folder) = (&**self.disk()?, format!("{target}:{}", stream.app));
-        let name = format!("{}.{revision}", stream.live);
-        publish(disk, &folder, &name, state.text().as_bytes())?;
-        self.states().insert(key, Kept { state, revision });
-        if before > 0 {
-            // What stays is older, and never read again.
-            let _ = disk.remove(&folder, &format!("{}.{before}", stream.live));
+        let text = state.text();
+        if text.len() as u64 > STATE_BYTES_MAX {
+            let what = format!(
+                "what is remembered of its {} segments would take more than {STATE_BYTES_MAX} bytes",
+                state.done.len() + state.again.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
         }
+        let disk = &**self.disk()?;
+        let key = Key { target: target.into(), stream: stream.clone() };
+        let folder = folder_of(target, &stream.app);
+        let (revision, failed) = {
+            let mut known = self.known();
+            if let Some(why) = known.why_unknown(&key) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()));
+            }
+            let kept = known.states.entry(key.clone()).or_default();
+            // Before anything is tried: a name that may be taken is never tried again.
+            kept.tried += 1;
+            (kept.tried, kept.leftover.clone())
+        };
+        // What was not finished would pile up where the disk fails again and again.
+        self.clear(disk, &folder, &key, failed);
+        let name = format!("{}.{revision}", stream.live);
+        let published = publish(disk, &folder, &name, text.as_bytes());
+        let leftover = {
+            let mut known = self.known();
+            let kept = known.states.entry(key.clone()).or_default();
+            if let Err(error) = published {
+                kept.leftover.extend([format!("{name}{UNFINISHED}"), name]);
+                return Err(error);
+            }
+            kept.state = state;
+            let before = std::mem::replace(&mut kept.revision, revision);
+            if before > 0 {
+                kept.leftover.insert(format!("{}.{before}", stream.live));
+            }
+            kept.leftover.clone()
+        };
+        self.clear(disk, &folder, &key, leftover);
         Ok(())
     }
 
@@ -191,11 +217,11 @@ impl Receipts {
 
     /// Has every target of its facility got this segment?
     pub fn is_everywhere(&self, facility: &Facility, live: &str, began: Began) -> bool {
-        let states = self.states();
+        let known = self.known();
         let stream = Stream { app: facility.app.clone(), live: live.into() };
         let has = |target: &str| {
             let key = Key { target: target.into(), stream: stream.clone() };
-            states.get(&key).is_some_and(|kept| kept.state.done.contains_key(&began))
+            known.states.get(&key).is_some_and(|kept| kept.state.done.contains_key(&began))
         };
         facility.ship.iter().all(|target| has(target))
     }
@@ -223,72 +249,113 @@ impl Receipts {
         &self.folder.path
     }
 
-    fn states(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reads the states of a folder, but for those that are known.
+    fn read_folder(&self, target: &str, app: &str) {
+        // What is not there was never written.
+        let Some(disk) = self.folder.disk.get() else { return };
+        let folder = folder_of(target, app);
+        let found = found_in(&**disk, &folder);
+        let mut known = self.known();
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let path = self.path().join(&folder);
+                let why = format!(
+                    "what was shipped is not known: {} cannot be read: {error}; see to it that it \
+                     can, then reload loghogd (SIGHUP)",
+                    path.display()
+                );
+                known.unread.insert(folder, why);
+                return;
+            }
+        };
+        known.unread.remove(&folder);
+        known.states.retain(|key, kept| {
+            kept.unknown.is_none() || *key.target != *target || *key.stream.app != *app
+        });
+        for (live, revisions) in found {
+            let stream = Stream { app: app.into(), live: live.clone() };
+            let key = Key { target: target.into(), stream };
+            let read = || newest(&**disk, &folder, &live, &revisions);
+            known.states.entry(key).or_insert_with(read);
+        }
+    }
+
+    /// Removes names of which nothing is needed. What stays is older, and never read.
+    fn clear(&self, disk: &dyn Disk, folder: &str, key: &Key, names: BTreeSet<String>) {
+        if names.is_empty() {
+            return;
+        }
+        let gone: Vec<String> =
+            names.into_iter().filter(|name| disk.remove(folder, name).is_ok()).collect();
+        if let Some(kept) = self.known().states.get_mut(key) {
+            gone.iter().for_each(|name| _ = kept.leftover.remove(name));
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn text(&self) -> String {
-        let Mark { number, offset, records, last_ns, head } = self.mark;
-        let mut text = format!(
-            "{HEAD_LINE}\nnumber {number}\noffset {offset}\nrecords {records}\n\
-             last_ns {last_ns}\nhead {head:016x}\nfrom_ns {}\n",
-            self.from_ns
-        );
-        // A String takes everything.
-        if let Some(Mark { offset, records, last_ns, head, .. }) = self.aside {
-            let _ = writeln!(text, "aside {offset} {records} {last_ns} {head:016x}");
-        }
-        for (name, segments) in [("done", &self.done), ("again", &self.again)] {
-            for (began, from_ns) in segments {
-                let _ = writeln!(text, "{name} {began} {from_ns}");
-            }
-        }
-        text
-    }
-
-    fn read(text: &str) -> Option<State> {
-        let mut lines = text.lines();
-        (lines.next()? == HEAD_LINE).then_some(())?;
-        let mut state = State::default();
-        for line in lines {
-            let (name, value) = line.split_once(' ')?;
-            match name {
-                "number" => state.mark.number = value.parse().ok()?,
-                "offset" => state.mark.offset = value.parse().ok()?,
-                "records" => state.mark.records = value.parse().ok()?,
-                "last_ns" => state.mark.last_ns = value.parse().ok()?,
-                "head" => state.mark.head = u64::from_str_radix(value, 16).ok()?,
-                "from_ns" => state.from_ns = value.parse().ok()?,
-                "aside" => {
-                    let parts: Vec<&str> = value.split(' ').collect();
-                    let [offset, records, last_ns, head] = parts.as_slice() else { return None };
-                    state.aside = Some(Mark {
-                        number: 0,
-                        offset: offset.parse().ok()?,
-                        records: records.parse().ok()?,
-                        last_ns: last_ns.parse().ok()?,
-                        head: u64::from_str_radix(head, 16).ok()?,
-                    });
-                }
-                "done" | "again" => {
-                    let (stamp, from_ns) = value.split_once(' ')?;
-                    let segments = if name == "done" { &mut state.done } else { &mut state.again };
-                    segments.insert(began(stamp)?, from_ns.parse().ok()?);
-                }
-                _ => return None,
-            }
-        }
-        Some(state)
+impl Known {
+    fn why_unknown(&self, key: &Key) -> Option<&str> {
+        let unread = self.unread.get(&folder_of(&key.target, &key.stream.app));
+        let kept = self.states.get(key);
+        unread.or_else(|| kept.and_then(|kept| kept.unknown.as_ref())).map(String::as_str)
     }
 }
 
-fn began(stamp: &str) -> Option<Began> {
-    match Name::read(&format!("x.log.{stamp}")) {
-        Name::Segment(segment) if segment.format.is_none() => Some(segment.began),
-        _ => None,
+fn folder_of(target: &str, app: &str) -> String {
+    format!("{target}:{app}")
+}
+
+/// The revisions that are there, by live file. What was not finished is removed.
+fn found_in(disk: &dyn Disk, folder: &str) -> io::Result<BTreeMap<Box<str>, BTreeSet<u64>>> {
+    let mut found: BTreeMap<Box<str>, BTreeSet<u64>> = BTreeMap::new();
+    for name in disk.names(folder)? {
+        match revision_of(&name) {
+            Some((live, revision)) => _ = found.entry(live.into()).or_default().insert(revision),
+            // What stays has a name that is not used again.
+            None if name.ends_with(UNFINISHED) => _ = disk.remove(folder, &name),
+            None => {}
+        }
     }
+    // Who renamed the newest one may have died before that was safe; and what it says is
+    // acted upon from now on.
+    if !found.is_empty() {
+        disk.sync_folder(folder)?;
+    }
+    Ok(found)
+}
+
+/// What the newest revision says. Older ones go, unless they may be needed.
+fn newest(disk: &dyn Disk, folder: &str, live: &str, revisions: &BTreeSet<u64>) -> Kept {
+    let Some(&revision) = revisions.last() else { return Kept::default() };
+    let name = format!("{live}.{revision}");
+    let read = read(disk, folder, &name).map_err(|error| error.to_string());
+    let read = read.and_then(|text| {
+        State::read(&text).ok_or_else(|| "it is no state that loghogd has written".to_owned())
+    });
+    let mut kept = Kept { revision, tried: revision, ..Kept::default() };
+    match read {
+        Ok(state) => {
+            kept.state = state;
+            let older = revisions.iter().filter(|&&older| older < revision);
+            let older = older.map(|older| format!("{live}.{older}"));
+            kept.leftover = older.filter(|name| disk.remove(folder, name).is_err()).collect();
+        }
+        Err(why) => {
+            let path = disk.path().join(folder).join(name);
+            kept.unknown = Some(format!(
+                "what was shipped is not known: {} cannot be read: {why}; put it right or move it \
+                 away, then reload loghogd (SIGHUP); without it, all files of this stream that are \
+                 still there are shipped again",
+                path.display()
+            ));
+        }
+    }
+    kept
 }
 
 /// `web.log.17` -> `web.log`, 17.
@@ -298,95 +365,12 @@ fn revision_of(name: &str) -> Option<(&str, u64)> {
     (number.to_string() == revision && live.ends_with(".log")).then_some((live, number))
 }
 
-fn load(disk: &dyn Disk, folder: &str, name: &str) -> io::Result<State> {
-    let text = read(disk, folder, name)?;
-    State::read(&text).ok_or_else(|| damaged(disk, folder, name, "it is no state of ours"))
-}
-
 fn read(disk: &dyn Disk, folder: &str, name: &str) -> io::Result<String> {
     let mut text = String::new();
-    disk.open(folder, name)?.take(STATE_BYTES_MAX).read_to_string(&mut text)?;
+    disk.open(folder, name)?.take(STATE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > STATE_BYTES_MAX {
+        let what = format!("it has more than {STATE_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
     Ok(text)
-}
-
-fn damaged(disk: &dyn Disk, folder: &str, name: &str, why: &str) -> io::Error {
-    let path = disk.path().join(folder).join(name);
-    let what = format!(
-        "{} cannot be read: {why}; move it away, and what it is about is shipped again",
-        path.display()
-    );
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tempfile::TempDir;
-
-    fn opened(folder: &TempDir) -> Receipts {
-        Receipts::open(Arc::new(LogDir::open(folder.path()).unwrap())).unwrap()
-    }
-
-    fn state() -> State {
-        State {
-            mark: Mark { number: 12, offset: 4096, records: 17, last_ns: -5, head: 0x1234 },
-            aside: Some(Mark { number: 0, offset: 3, records: 2, last_ns: -9, head: 7 }),
-            from_ns: -6,
-            done: [(began("2026-11-20-00-00-00-000000").unwrap(), 5)].into(),
-            again: [(began("2026-11-19-00-00-00-000000").unwrap(), -7)].into(),
-        }
-    }
-
-    #[test]
-    fn a_state_that_was_put_is_there_after_a_restart() {
-        let folder = TempDir::new().unwrap();
-        let stream = Stream { app: "my-app".into(), live: "web.log".into() };
-        let receipts = opened(&folder);
-        for number in 1..=12 {
-            let mut state = state();
-            state.mark.number = number;
-            receipts.put("kafka", &stream, state).unwrap();
-        }
-        let id = receipts.instance(|| 0xabc).unwrap();
-        assert_eq!(id, "0000000000000abc");
-        drop(receipts);
-        std::fs::write(folder.path().join("kafka:my-app/web.log.13.part"), "x").unwrap();
-        let receipts = opened(&folder);
-        assert_eq!(receipts.state("kafka", &stream), state());
-        assert_eq!(receipts.state("s3", &stream), State::default());
-        assert_eq!(receipts.streams("kafka"), std::slice::from_ref(&stream));
-        assert_eq!(receipts.instance(|| 7).unwrap(), id);
-        let names: Vec<_> = std::fs::read_dir(folder.path().join("kafka:my-app"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(names, ["web.log.12"]);
-    }
-
-    #[test]
-    fn no_folder_is_made_before_something_is_to_be_kept() {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join(".loghogd/ship");
-        let receipts = Receipts::open_at(path.clone()).unwrap();
-        let stream = Stream { app: "my-app".into(), live: "web.log".into() };
-        assert_eq!(receipts.state("kafka", &stream), State::default());
-        assert!(!folder.path().join(".loghogd").exists());
-        receipts.clone().put("kafka", &stream, state()).unwrap();
-        let id = receipts.instance(|| 7).unwrap();
-        // Nobody else may have it meanwhile.
-        drop(receipts);
-        let receipts = Receipts::open_at(path).unwrap();
-        assert_eq!(receipts.state("kafka", &stream), state());
-        assert_eq!(receipts.instance(|| 8).unwrap(), id);
-    }
-
-    #[test]
-    fn a_damaged_state_is_refused_with_its_path() {
-        let folder = TempDir::new().unwrap();
-        std::fs::create_dir(folder.path().join("kafka:my-app")).unwrap();
-        std::fs::write(folder.path().join("kafka:my-app/web.log.1"), "hello").unwrap();
-        let disk = Arc::new(LogDir::open(folder.path()).unwrap());
-        let error = Receipts::open(disk).unwrap_err().to_string();
-        assert!(error.contains("kafka:my-app/web.log.1 cannot be read"), "{error}");
-    }
 }

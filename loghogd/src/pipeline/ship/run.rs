@@ -34,7 +34,10 @@ use self::wait::{Ended, Rest, chance};
 use super::batch::Batch;
 use super::course::{Course, Filled, Ground};
 use super::crew::Shared;
-use super::limits::{OPEN_FILES_MAX, PARTS_MAX, SEGMENTS_BYTES_MAX, SEGMENTS_TOGETHER_MAX};
+use super::destination::Destination;
+use super::limits::{
+    DECODERS_MAX, OPEN_FILES_MAX, PARTS_MAX, SEGMENTS_BYTES_MAX, SEGMENTS_TOGETHER_MAX,
+};
 use super::mark::{Mark, Stream};
 use super::notices::{Heard, Listener};
 use super::pace::{Pauses, Throttle};
@@ -76,6 +79,8 @@ pub(super) struct Run {
     pub(super) ready: Ready,
     pub(super) pauses: Pauses,
     pub(super) is_connected: bool,
+    /// Where it ships to, until that was compared with where it did before.
+    destination: Option<Destination>,
     /// How far the target said that it is when it was connected to.
     pub(super) marks: HashMap<Stream, Mark>,
     /// The own log was told of trouble, and has not heard that it has passed.
@@ -96,6 +101,7 @@ pub(super) struct Errand<'a> {
     /// Live files are followed.
     pub(super) follows: bool,
     pub(super) rate_bytes: Option<NonZeroU64>,
+    pub(super) destination: &'a Destination,
 }
 
 impl Run {
@@ -103,7 +109,7 @@ impl Run {
     pub(super) fn new(shared: &Shared, errand: Errand<'_>, surroundings: Surroundings) -> Run {
         let Shared { disk, receipts, table, claims, tallies, bell, stats, zone, runtime: _ } =
             shared;
-        let Errand { name, kind, follows, rate_bytes } = errand;
+        let Errand { name, kind, follows, rate_bytes, destination } = errand;
         let now = Instant::now();
         Run {
             name: name.into(),
@@ -114,6 +120,7 @@ impl Run {
                 tallies: tallies.clone(),
                 zone: zone.clone(),
                 follows,
+                surroundings: surroundings.clone(),
             },
             table: Arc::clone(table),
             receipts: receipts.clone(),
@@ -128,6 +135,7 @@ impl Run {
             ready: Ready::default(),
             pauses: Pauses::default(),
             is_connected: false,
+            destination: Some(destination.clone()),
             marks: HashMap::new(),
             in_trouble: false,
             look_at: now,
@@ -200,6 +208,7 @@ impl Run {
         };
         match connected {
             Ok(marks) => {
+                self.compare_destinations(way);
                 self.is_connected = true;
                 self.marks = marks.unwrap_or_default();
                 for (stream, course) in &mut self.courses {
@@ -287,11 +296,19 @@ impl Run {
                     through.push((stream.clone(), began));
                     again.push(stream);
                 }
+                Err(_) if self.surroundings.has_ended() => return Err(Trouble::Ended),
                 Err(error) => self.cannot_read(&stream, &error),
             }
         }
         // Whatever comes: they have more to send, or the same again.
-        again.iter().for_each(|stream| self.ready.put(stream));
+        let decoders = self.courses.values().filter(|course| course.holds_decoder()).count();
+        for stream in again {
+            let holds = self.courses.get(&stream).is_some_and(Course::holds_decoder);
+            match holds && decoders >= DECODERS_MAX {
+                true => self.ready.put_back(stream),
+                false => self.ready.put(&stream),
+            }
+        }
         if !looks.is_empty() {
             self.look(&looks, false);
         }

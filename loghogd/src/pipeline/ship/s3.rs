@@ -48,6 +48,8 @@ pub struct S3Target {
     surroundings: Surroundings,
     /// There once it was connected to.
     store: Option<Store>,
+    /// It was connected to before.
+    proven: bool,
     index: Index,
 }
 
@@ -62,6 +64,7 @@ impl S3Target {
             options: options.clone(),
             surroundings,
             store: None,
+            proven: false,
             index: Index::default(),
         })
     }
@@ -102,7 +105,7 @@ impl Segments for S3Target {
     fn connect(&mut self) -> Result<(), Trouble> {
         self.index = Index::default();
         self.store = None;
-        let store = Store::new(&self.name, &self.options, self.surroundings.clone())?;
+        let store = Store::new(&self.name, &self.options, self.surroundings.clone(), self.proven)?;
         // There is nothing of that name; but whether the bucket is there, the answer tells.
         let nothing = index::path(&format!("{}/connected", self.options.index))?;
         let what = format!("listing the bucket {}", self.options.bucket);
@@ -111,6 +114,7 @@ impl Segments for S3Target {
             let listed = store.s3.list_with_delimiter(Some(&nothing)).await;
             listed.map(drop).map_err(|error| store.trouble(&error, &what))
         })?;
+        self.proven = true;
         self.store = Some(store);
         Ok(())
     }
@@ -305,6 +309,7 @@ impl S3Target {
                 notes.push(Note {
                     app: &facility.app,
                     module: &facility.module,
+                    stream: &whole.stream,
                     entry: self.entry(whole, &tally, object),
                     days: index::days(begin, end),
                 });

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::pace::Rate;
@@ -34,6 +35,9 @@ pub struct Status {
     pub segments: u64,
     /// Records that it will never take, in the file with dead letters.
     pub dead: u64,
+    /// Of these, and of those before the daemon started, what had to make room for others.
+    #[serde(default)]
+    pub dead_dropped: u64,
     /// Attempts that were repeated.
     pub retries: u64,
     /// Messages a second, of late.
@@ -139,6 +143,7 @@ impl Board {
             bytes: 0,
             segments: 0,
             dead: 0,
+            dead_dropped: 0,
             retries: 0,
             records_a_second: 0.0,
             bytes_a_second: 0.0,
@@ -164,6 +169,16 @@ impl Board {
     /// Notes something.
     pub(super) fn note(&self, note: impl FnOnce(&mut Status)) {
         self.with(|inner| note(&mut inner.status));
+    }
+
+    /// Notes a trouble, which has come now.
+    pub(super) fn note_error(&self, what: &str, state: Doing) {
+        let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let error = Error { at, what: what.to_owned() };
+        self.note(|status| {
+            status.last_error = Some(error);
+            status.state = state;
+        });
     }
 
     /// So much has arrived.

@@ -37,6 +37,11 @@ pub trait Records: Debug + Send {
     /// What is in the way.
     fn marks(&mut self) -> Result<Option<HashMap<Stream, Mark>>, Trouble>;
 
+    /// What the place calls itself, where it does; called after `marks`.
+    fn cluster(&mut self) -> Option<String> {
+        None
+    }
+
     /// How much it wants to get at once, at most.
     fn limits(&self) -> Limits;
 

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::destination::Destination;
 use super::pace::Pauses;
 use super::run::{Errand, Run, Way};
 use super::status::Doing;
@@ -51,6 +52,8 @@ struct Far {
     /// It stops when it is to commit.
     stops_late: bool,
     deliveries: u64,
+    /// Whose messages came, one after another.
+    order: Vec<Stream>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +130,7 @@ impl Records for Wire {
             return Err(stop);
         }
         for (stream, unique_ns, body) in arrived {
+            far.order.push(stream.clone());
             far.points.insert((stream.clone(), unique_ns), body.clone());
             far.bodies.entry(stream).or_default().push(body);
         }
@@ -186,6 +190,7 @@ struct World {
     follows: bool,
     limits: Limits,
     rate_bytes: Option<NonZeroU64>,
+    place: Destination,
     claims: Claims,
     /// What was written, by stream.
     written: BTreeMap<Stream, Vec<String>>,
@@ -208,6 +213,7 @@ impl World {
             follows,
             limits: Limits { records: 3, bytes: 200 },
             rate_bytes: None,
+            place: Destination::read("type test\nat here\n").unwrap(),
             claims: Claims::new(),
             written: BTreeMap::new(),
             at: "2026-11-20T12:00:00Z".parse().unwrap(),
@@ -253,6 +259,7 @@ impl World {
             kind: "test",
             follows: self.follows,
             rate_bytes: self.rate_bytes,
+            destination: &self.place,
         };
         let mut run = Run::new(&shared, errand, surroundings);
         run.pauses = Pauses::none();
@@ -633,6 +640,101 @@ fn whoever_is_woken_to_delete_what_has_arrived_finds_it_free() {
     });
     let goes_on = world.run.as_mut().unwrap().step(world.way.as_mut().unwrap());
     assert_eq!((goes_on, trimmer.join().unwrap()), (false, (true, true)));
+}
+
+#[test]
+fn a_damaged_state_stops_its_stream_alone_and_what_it_was_about_is_kept_until_it_is_mended() {
+    let mut world = World::new(How::Marks, true);
+    for host in ["a", "b"] {
+        world.write(host, "1", 1);
+        world.turn(host);
+        world.seal(host);
+    }
+    world.step();
+    world.check(&["a", "b"]);
+    let state = world.folder.path().join(".loghogd/ship/far:app/a-root.log.1");
+    let good = fs::read(&state).unwrap();
+    fs::write(&state, "damaged").unwrap();
+    world.start();
+    for host in ["a", "b"] {
+        world.write(host, "2", 1);
+    }
+    world.step();
+    world.check(&["b"]);
+    assert_eq!(world.far.lock().unwrap().bodies[&world.stream("a")], ["1"], "it stands still");
+    let status = world.run.as_ref().unwrap().board.status();
+    assert_eq!((&*status.stopped[0].stream, status.stopped.len()), ("app/a-root", 1));
+    assert!(status.stopped[0].what.contains("far:app/a-root.log.1 cannot be read"));
+    assert_eq!(status.backlog_segments, 1, "it may owe all that is there");
+    world.trim("a");
+    world.trim("b");
+    assert_eq!(world.closed("a-root.log").len(), 1);
+    assert!(world.closed("b-root.log").is_empty());
+    world.bell.notices.reloaded();
+    world.step();
+    assert_eq!(world.run.as_ref().unwrap().board.status().stopped.len(), 1);
+    fs::write(&state, good).unwrap();
+    world.bell.notices.reloaded();
+    world.step();
+    world.check(&["a", "b"]);
+    assert!(world.run.as_ref().unwrap().board.status().stopped.is_empty());
+    world.trim("a");
+    assert!(world.closed("a-root.log").is_empty());
+}
+
+#[test]
+fn few_sealed_segments_are_open_at_once_however_many_there_are() {
+    let mut world = World::new(How::Marks, false);
+    let hosts: Vec<String> = (0..12).map(|host| format!("h{host}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    for host in &hosts {
+        for body in 0..10 {
+            world.write(host, &format!("{body}"), 1);
+        }
+        world.turn(host);
+        world.seal(host);
+    }
+    world.step();
+    world.check(&hosts);
+    let far = world.far.lock().unwrap();
+    let mut arrived: BTreeMap<&Stream, u64> = BTreeMap::new();
+    for stream in &far.order {
+        *arrived.entry(stream).or_default() += 1;
+        let begun = arrived.values().filter(|&&number| number < 10).count();
+        assert!(begun <= limits::DECODERS_MAX + 1, "{begun} are open");
+    }
+}
+
+#[test]
+fn another_place_is_told_once_with_the_way_to_fill_it_and_nothing_goes_there_unasked() {
+    let mut world = World::new(How::Points, true);
+    for body in ["1", "2"] {
+        world.write("h", body, 1_000_000);
+        world.turn("h");
+    }
+    world.step();
+    let told = |world: &World| world.run.as_ref().unwrap().board.status().last_error;
+    assert_eq!(told(&world), None);
+    world.far.lock().unwrap().points.clear();
+    world.place = Destination::read("type test\nat there\n").unwrap();
+    world.start();
+    world.step();
+    let what = told(&world).unwrap().what;
+    assert!(what.contains("(at there, type test; before: at here, type test)"), "{what}");
+    let part = "2 segments that are still here went to the place before and are not sent again by \
+                themselves; if they are to be here too: loghogd ship replay far --from \
+                2026-11-20T12:00:01Z --to ";
+    assert!(what.contains(part), "{what}");
+    assert!(world.far.lock().unwrap().points.is_empty(), "nothing is sent again");
+    world.start();
+    world.step();
+    assert_eq!(told(&world), None, "it was said");
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let from = "2026-11-20T12:00:01Z".parse().unwrap();
+    assert!(world.bell.notices.replay("far", Replay { from, to: Timestamp::MAX, answer }));
+    world.step();
+    assert_eq!(answered.recv().unwrap().unwrap(), 2);
+    assert_eq!(world.far.lock().unwrap().points.len(), 2);
 }
 
 fn mishap() -> impl Strategy<Value = Mishap> {

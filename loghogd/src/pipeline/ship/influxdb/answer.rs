@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::limits::{REASON_CHARS_MAX, RETRY_AFTER_MAX};
+use super::limits::REASON_CHARS_MAX;
 use crate::pipeline::ship::Trouble;
+use crate::pipeline::ship::limits::ASKED_PAUSE_MAX;
 
 /// What the server has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,11 +64,11 @@ impl Answer {
     /// What it means to somebody who wrote points.
     pub(super) fn meaning(&self, asked: &Asked) -> Meaning {
         let words = Said::read(&self.body);
-        let reason = cut(match &words {
+        let whole = match &words {
             Some(words) => words.text().to_owned(),
             None => String::from_utf8_lossy(&self.body).into_owned(),
-        }
-        .trim());
+        };
+        let reason = cut(whole.trim());
         let place = &asked.place;
         let said = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let stop = |what: String, remedy: String| Meaning::Trouble(Trouble::stop(what, remedy));
@@ -88,7 +89,7 @@ impl Answer {
                 "write into url where it answers itself".to_owned(),
             ),
             // Others who say it are none.
-            400 | 422 if words.is_some() => self.refused(asked, reason),
+            400 | 422 if words.is_some() => refused(asked, whole.trim(), reason),
             401 => stop(
                 format!("{place} does not know who we are{said}"),
                 format!("put {} right", asked.login),
@@ -113,29 +114,30 @@ impl Answer {
         }
     }
 
-    /// Lines were refused; or all of them, because something is full.
-    fn refused(&self, asked: &Asked, reason: String) -> Meaning {
-        for quota in ["max-series-per-database", "max-values-per-tag"] {
-            if reason.contains(quota) {
-                let what = format!("{} takes no further series: {reason}", asked.place);
-                let remedy = format!("raise {quota} in its configuration, or remove old series");
-                return Meaning::Trouble(Trouble::stop(what, remedy));
-            }
-        }
-        let dropped = reason.rsplit_once("dropped=").and_then(|(_, count)| {
-            let end = count.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(count.len());
-            // None at all means that it counts something else.
-            count.get(..end)?.parse().ok().filter(|&count| count > 0)
-        });
-        Meaning::Refused { reason, dropped }
-    }
-
     /// How long the server wants us to wait. A date is passed over: our own pauses are
     /// good enough.
     fn pause(&self) -> Option<Duration> {
         let seconds = self.retry_after.as_ref()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+        Some(Duration::from_secs(seconds).min(ASKED_PAUSE_MAX))
     }
+}
+
+/// Lines were refused; or all of them, because something is full. `whole` is what the
+/// server says, with names and values of lines in the middle: what it means stands at its
+/// beginning and its end, `partial write: REASON dropped=3`.
+fn refused(asked: &Asked, whole: &str, reason: String) -> Meaning {
+    let partial = whole.split_once("partial write: ").map(|(_, partial)| partial);
+    for quota in ["max-series-per-database", "max-values-per-tag"] {
+        if partial.is_some_and(|partial| partial.starts_with(quota)) {
+            let what = format!("{} takes no further series: {reason}", asked.place);
+            let remedy = format!("raise {quota} in its configuration, or remove old series");
+            return Meaning::Trouble(Trouble::stop(what, remedy));
+        }
+    }
+    let dropped = partial.and_then(|partial| partial.rsplit_once(" dropped="));
+    // None at all means that it counts something else.
+    let dropped = dropped.and_then(|(_, count)| count.parse().ok()).filter(|&count| count > 0);
+    Meaning::Refused { reason, dropped }
 }
 
 /// What the versions say of an error: 1 and 3 `error`, 2 `message`.

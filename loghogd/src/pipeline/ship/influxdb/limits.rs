@@ -58,8 +58,5 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// What is repeated of a server's reason, in characters: it may hold all of a line.
 pub const REASON_CHARS_MAX: usize = 300;
 
-/// Longest pause that a server may ask for.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-
 /// Largest file with certificates, in bytes.
 pub const CACERT_BYTES_MAX: u64 = 4 << 20;

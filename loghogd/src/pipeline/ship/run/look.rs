@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tracing::error;
 
 use super::super::course::{Course, Owed};
 use super::super::limits::LOOK_EVERY;
@@ -29,6 +30,8 @@ impl Run {
             self.stopped = false;
             self.is_connected = false;
             self.pauses.begin_anew();
+            // Of those whose states could not be read, it is tried again to read them.
+            self.courses.retain(|_, course| !course.is_unknown);
             self.courses.values_mut().for_each(|course| course.stopped = None);
             self.rouse_all();
         }
@@ -117,6 +120,9 @@ impl Run {
             let (name, receipts) = (&self.name, &self.receipts);
             let course = self.courses.entry(stream.clone()).or_insert_with(|| {
                 let state = receipts.state(name, &stream);
+                if let Err(why) = &state {
+                    error!("{} is not shipped to {name}: {why}", stream.shown());
+                }
                 Course::new(stream.clone(), Arc::clone(facility), state)
             });
             if course.is_new() {

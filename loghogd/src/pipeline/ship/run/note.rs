@@ -13,12 +13,13 @@ use tracing::{error, info, warn};
 use super::super::batch::Batch;
 use super::super::course::Course;
 use super::super::dead;
+use super::super::destination::{self, Gone};
 use super::super::limits::{PROGRESS_EVERY, TROUBLE_WINDOW};
 use super::super::mark::Stream;
-use super::super::status::{Doing, Error, Stopped};
-use super::super::target::{Refused, Trouble};
-use super::Run;
+use super::super::status::{Doing, Stopped};
+use super::super::target::{Refused, Scope, Trouble};
 use super::wait::{Ended, chance};
+use super::{Run, Way};
 use crate::disk;
 use crate::pipeline::rotate::name::{Began, Segment};
 use crate::stats::Counter;
@@ -34,9 +35,14 @@ impl Run {
         }
         // Whatever is in the way, the target waits: it may not go past them yet.
         loop {
+            let (at, mut dropped) = (Timestamp::now(), 0);
             let kept = self.receipts.disk().and_then(|disk| {
-                dead::keep(&**disk, &self.name, batch, &refused, Timestamp::now())
+                dead::keep(&**disk, &self.name, batch, &refused, at, &mut dropped)
             });
+            if dropped > 0 {
+                self.stats.add(Counter::ShipDeadLettersDropped, dropped);
+                self.board.note(|status| status.dead_dropped += dropped);
+            }
             let Err(error) = kept else { break };
             let what = format!("cannot keep dead letters: {error}");
             self.note_error(&what, Doing::Retrying);
@@ -88,12 +94,17 @@ impl Run {
         match self.receipts.put(&self.name, stream, state.clone()) {
             Ok(()) => course.took(state, Instant::now()),
             Err(error) => {
-                let what = format!(
-                    "cannot keep the receipt for a segment of {}: {error}; {}",
-                    stream.shown(),
-                    disk::remedy(&error)
-                );
-                return Err(Trouble::later(what));
+                let what =
+                    format!("cannot keep the receipt for a segment of {}: {error}", stream.shown());
+                if error.kind() == io::ErrorKind::FileTooLarge {
+                    let remedy = "keep fewer segments (backup_count, max_age, max_total_size)";
+                    return Err(Trouble::Stop {
+                        scope: Scope::Stream(Arc::clone(&course.stream)),
+                        what,
+                        remedy: remedy.to_owned(),
+                    });
+                }
+                return Err(Trouble::later(format!("{what}; {}", disk::remedy(&error))));
             }
         }
         if self.receipts.is_everywhere(&facility, &stream.live, began) {
@@ -160,15 +171,56 @@ impl Run {
         });
     }
 
+    /// Receipts are about a place. When it is another one than before, people have to know:
+    /// what has gone there is not here.
+    pub(super) fn compare_destinations(&mut self, way: &mut Way) {
+        let Some(now) = self.destination.take() else { return };
+        let now = now.with_cluster(match way {
+            Way::Records(target) => target.cluster(),
+            Way::Segments(_) => None,
+        });
+        let noted = self.receipts.disk().and_then(|disk| {
+            let before = destination::noted(&**disk, &self.name)?;
+            if before.as_ref() == Some(&now) {
+                return Ok(());
+            }
+            if let Some(before) = before.filter(|before| !before.is_same(&now)) {
+                let told = self.gone().told(&self.name, &before, &now, Timestamp::now());
+                if let Some(told) = told {
+                    warn!("shipping to {}: {told}", self.name);
+                    self.board.note_error(&told, Doing::Connecting);
+                }
+            }
+            destination::note(&**disk, &self.name, &now)
+        });
+        if let Err(error) = noted {
+            warn!(
+                "cannot note where files are shipped to by {}: {error}; {}",
+                self.name,
+                disk::remedy(&error)
+            );
+            self.destination = Some(now);
+        }
+    }
+
+    /// What has arrived somewhere and is still here.
+    fn gone(&self) -> Gone {
+        let mut gone = Gone::default();
+        for course in self.courses.values() {
+            let begins = course.state.done.keys();
+            begins
+                .filter_map(|began| began.to_timestamp(&self.ground.zone))
+                .for_each(|began| gone.add(began));
+            gone.parts += u64::from(course.state.mark.offset > 0);
+        }
+        gone
+    }
+
     /// Shows a trouble, and what is done about it.
     pub(super) fn note_error(&self, what: &str, state: Doing) {
-        let error = Error { at: now_shown(), what: what.to_owned() };
         self.show();
-        self.board.note(|status| {
-            status.retries += u64::from(state == Doing::Retrying);
-            status.last_error = Some(error);
-            status.state = state;
-        });
+        self.board.note(|status| status.retries += u64::from(state == Doing::Retrying));
+        self.board.note_error(what, state);
     }
 
     /// Tells the own log, unless it has heard the same of late.
@@ -230,8 +282,4 @@ fn place_of<'b>(batch: &'b Batch, refused: &Refused) -> Option<(&'b Stream, (u64
     let part = batch.parts.get(refused.part)?;
     let (message, _) = part.messages.get(refused.message)?;
     Some((&part.stream, (part.begin.number, part.begin.offset + message.begin as u64)))
-}
-
-fn now_shown() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

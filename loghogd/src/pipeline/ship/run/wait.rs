@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::limits::{END_LOOK, RETRY_MAX};
+use super::super::limits::END_LOOK;
 use super::super::mark::Stream;
 use super::super::pace::Pauses;
 use super::Run;
@@ -69,16 +69,17 @@ impl Run {
 
     /// Waits, but not when it is time to end, or when somebody wants it to go on.
     pub(super) fn wait(&mut self, pause: Duration) -> Result<(), Ended> {
-        let until = Instant::now() + pause.min(RETRY_MAX);
+        let begun = Instant::now();
         loop {
             if self.surroundings.has_ended() {
                 return Err(Ended);
             }
             let now = Instant::now();
-            if now >= until {
+            let left = pause.saturating_sub(now.saturating_duration_since(begun));
+            if left.is_zero() {
                 return Ok(());
             }
-            let heard = self.listener.wait(Some(until.min(now + END_LOOK)));
+            let heard = self.listener.wait(Some(now + left.min(END_LOOK)));
             let again = heard.again;
             self.take_note(heard);
             if again {

@@ -7,8 +7,9 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use super::limits::{MESSAGE_CHARS_MAX, PAUSE_MAX};
+use super::limits::MESSAGE_CHARS_MAX;
 use crate::pipeline::ship::Trouble;
+use crate::pipeline::ship::limits::ASKED_PAUSE_MAX;
 
 /// An answer that is no success, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub(super) struct Place {
     pub(super) timeout: Duration,
     /// Where the credentials come from.
     pub(super) credentials: &'static str,
+    /// Somebody renews them there, and they are read again at each connecting.
+    pub(super) renewed: bool,
+    /// They were good before.
+    pub(super) proven: bool,
 }
 
 impl Answer {
@@ -50,7 +55,7 @@ impl Answer {
             status,
             code: element(body, "Code").unwrap_or_default(),
             message: element(body, "Message").unwrap_or_default(),
-            pause: pause.map(|pause| pause.min(PAUSE_MAX)),
+            pause: pause.map(|pause| pause.min(ASKED_PAUSE_MAX)),
         }
     }
 
@@ -93,7 +98,20 @@ fn refused(
         (code, message) => format!("{code}: {message}"),
     };
     let stop = |what: String, remedy: String| Trouble::stop(what, remedy);
+    let heals = match code {
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => place.renewed,
+        // The key before was taken away, and the new one is not there yet.
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => {
+            place.renewed && place.proven
+        }
+        _ => false,
+    };
     match code {
+        _ if heals => Trouble::later(format!(
+            "{endpoint} does not take the credentials from {} any more ({said}); they are read \
+             again; see to it that they are renewed",
+            place.credentials
+        )),
         "NoSuchBucket" => stop(
             format!("there is no bucket {bucket} at {endpoint}"),
             format!("make it, or put bucket of {section} right"),
@@ -102,6 +120,7 @@ fn refused(
         | "SignatureDoesNotMatch"
         | "InvalidToken"
         | "ExpiredToken"
+        | "ExpiredTokenException"
         | "TokenRefreshRequired" => stop(
             format!("{endpoint} does not take the credentials from {} ({said})", place.credentials),
             format!("put the credentials of {section} right"),
@@ -234,6 +253,8 @@ mod tests {
             cacert: None,
             timeout: Duration::from_secs(9),
             credentials: "the section",
+            renewed: false,
+            proven: false,
         }
     }
 
@@ -282,6 +303,29 @@ mod tests {
         ] {
             let said = said(status, code);
             assert!(said.contains(part) && !said.contains("reload"), "{said}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_somebody_renews_are_waited_for() {
+        let said = |code: &str, renewed, proven| {
+            let body = format!("<Error><Code>{code}</Code></Error>");
+            let place = Place { credentials: "credentials_file", renewed, proven, ..place() };
+            Answer::read(400, &body, None).trouble("the object k", &place)
+        };
+        for code in ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"] {
+            let trouble = said(code, true, false);
+            assert!(matches!(trouble, Trouble::Later { .. }), "{trouble}");
+            assert!(trouble.to_string().contains("from credentials_file any more"), "{trouble}");
+            assert!(
+                matches!(said(code, false, true), Trouble::Stop { .. }),
+                "a key of the section"
+            );
+        }
+        for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"] {
+            assert!(matches!(said(code, true, true), Trouble::Later { .. }));
+            assert!(matches!(said(code, true, false), Trouble::Stop { .. }), "never right");
+            assert!(matches!(said(code, false, true), Trouble::Stop { .. }));
         }
     }
 

@@ -20,7 +20,7 @@ use super::limits::READ_BYTES;
 use super::store::Store;
 use crate::config::ship::s3::S3;
 use crate::disk::remedy;
-use crate::pipeline::ship::{Surroundings, Trouble};
+use crate::pipeline::ship::{Scope, Surroundings, Trouble};
 use crate::pipeline::tally::kept::hex;
 
 /// Which segments are wanted; what is none does not matter.
@@ -91,7 +91,7 @@ impl Archive {
     /// # Errors
     /// What can be told without it.
     pub fn new(name: &str, options: &S3, surroundings: Surroundings) -> Result<Archive, Trouble> {
-        let store = Store::new(name, options, surroundings)?;
+        let store = Store::new(name, options, surroundings, false)?;
         Ok(Archive { store, index: options.index.clone() })
     }
 
@@ -103,7 +103,12 @@ impl Archive {
         let mut found = BTreeMap::new();
         let days = self.store.wait(self.days(wanted))?;
         for key in days {
-            let Some((day, _)) = self.store.wait(index::read(&self.store, &key))? else { continue };
+            let read = async {
+                let read = index::read(&self.store, &key).await;
+                read.map_err(|unusable| unusable.of(Scope::Target))
+            };
+            let read = self.store.wait(read)?;
+            let Some((day, ..)) = read else { continue };
             for entry in day.segments.into_iter().filter(|entry| wanted.takes(entry)) {
                 let (app, module) = (day.app.clone(), day.module.clone());
                 let order = (

@@ -17,6 +17,7 @@
 //! and with several daemons. A segment is told by its log folder and its name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -27,9 +28,9 @@ use object_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::limits::{DAYS_MAX, INDEX_ATTEMPTS, INDEX_BYTES_MAX, INDEX_REMEMBERED_MAX};
+use super::limits::{DAYS_MAX, INDEX_ATTEMPTS, INDEX_BYTES_MAX, INDEX_REMEMBERED_BYTES_MAX};
 use super::store::Store;
-use crate::pipeline::ship::Trouble;
+use crate::pipeline::ship::{Scope, Stream, Trouble};
 
 /// The segments of a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +127,7 @@ pub(super) fn days(begin: Timestamp, end: Timestamp) -> Vec<Date> {
 pub(super) struct Note<'a> {
     pub(super) app: &'a str,
     pub(super) module: &'a str,
+    pub(super) stream: &'a Arc<Stream>,
     pub(super) entry: Entry,
     pub(super) days: Vec<Date>,
 }
@@ -133,7 +135,16 @@ pub(super) struct Note<'a> {
 /// Objects as they were written last.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    known: BTreeMap<String, (Day, Option<String>)>,
+    known: BTreeMap<String, Known>,
+}
+
+/// An object as it was written last.
+#[derive(Debug)]
+struct Known {
+    day: Day,
+    /// By which the server knows it.
+    tag: Option<String>,
+    bytes: usize,
 }
 
 impl Index {
@@ -164,20 +175,32 @@ impl Index {
                 places.iter().filter_map(|&place| Some(&notes.get(place)?.entry)).collect();
             let mut put = self.put_into(store, &key, empty, &entries).await;
             for place in places {
-                let Some(outcome) = outcomes.get_mut(place) else { continue };
+                let (Some(outcome), Some(note)) = (outcomes.get_mut(place), notes.get(place))
+                else {
+                    continue;
+                };
                 match (outcome, &mut put) {
                     // It is counted with the first.
                     (Ok(sent), Ok(bytes)) => *sent += std::mem::take(bytes),
-                    (outcome @ Ok(_), Err(trouble)) => *outcome = Err(trouble.clone()),
+                    (outcome @ Ok(_), Err(trouble)) => {
+                        *outcome = Err(trouble.of(Scope::Stream(Arc::clone(note.stream))));
+                    }
                     (Err(_), _) => {}
                 }
             }
         }
-        let remembered: usize = self.known.values().map(|(day, _)| day.segments.len()).sum();
-        if remembered > INDEX_REMEMBERED_MAX {
-            self.known.clear();
-        }
+        self.forget_surplus();
         outcomes
+    }
+
+    /// Forgets the oldest days, as far as they take too much memory.
+    fn forget_surplus(&mut self) {
+        let mut bytes: usize = self.known.values().map(|known| known.bytes).sum();
+        while bytes > INDEX_REMEMBERED_BYTES_MAX {
+            let oldest = self.known.iter().min_by(|(_, a), (_, b)| a.day.day.cmp(&b.day.day));
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
+            bytes -= self.known.remove(&key).map_or(0, |known| known.bytes);
+        }
     }
 
     async fn put_into(
@@ -186,14 +209,14 @@ impl Index {
         key: &str,
         empty: Day,
         entries: &[&Entry],
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, Unusable> {
         let path = path(key)?;
         for _ in 0..INDEX_ATTEMPTS {
-            let (mut day, tag) = match self.known.remove(key) {
+            let Known { mut day, tag, bytes } = match self.known.remove(key) {
                 Some(known) => known,
                 None => match read(store, &path).await? {
-                    Some(found) => found,
-                    None => (empty.clone(), None),
+                    Some((day, tag, bytes)) => Known { day, tag, bytes },
+                    None => Known { day: empty.clone(), tag: None, bytes: 0 },
                 },
             };
             let is_new = day.segments.is_empty() && tag.is_none();
@@ -202,7 +225,7 @@ impl Index {
                 changed |= day.put(entry);
             }
             if !changed {
-                self.known.insert(key.to_owned(), (day, tag));
+                self.known.insert(key.to_owned(), Known { day, tag, bytes });
                 return Ok(0);
             }
             let mode = match &tag {
@@ -211,42 +234,71 @@ impl Index {
                 tag => PutMode::Update(UpdateVersion { e_tag: tag.clone(), version: None }),
             };
             let text = day.write();
-            let bytes = text.len() as u64;
+            let bytes = text.len();
             let attributes = Attributes::from_iter([(Attribute::ContentType, "application/json")]);
             let options = PutOptions { mode, attributes, ..PutOptions::default() };
             store.forget();
             match store.s3.put_opts(&path, text.into(), options).await {
                 Ok(put) => {
                     if put.e_tag.is_some() {
-                        self.known.insert(key.to_owned(), (day, put.e_tag));
+                        let tag = put.e_tag;
+                        self.known.insert(key.to_owned(), Known { day, tag, bytes });
                     }
-                    return Ok(bytes);
+                    return Ok(bytes as u64);
                 }
                 // Somebody was quicker, or it was us and the answer was lost.
                 Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => {}
-                Err(error) => return Err(store.trouble(&error, &format!("the index {key}"))),
+                Err(error) => {
+                    return Err(store.trouble(&error, &format!("the index {key}")).into());
+                }
             }
         }
         Err(Trouble::later(format!(
             "others have changed the index {key} each of the {INDEX_ATTEMPTS} times that it was to \
              be written"
-        )))
+        ))
+        .into())
     }
 }
 
-/// Reads the object of a day, and by which tag the server knows it; none when it is not
-/// there.
+/// Why the object of a day is of no use.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// It cannot be had.
+    Trouble(Trouble),
+    /// What stands there is none of ours, and why.
+    Damaged(String),
+}
+
+impl Unusable {
+    /// What it means to those who want to read it or to write there: others go on.
+    pub(super) fn of(&self, scope: Scope) -> Trouble {
+        match self {
+            Unusable::Trouble(trouble) => trouble.clone(),
+            Unusable::Damaged(what) => {
+                Trouble::Stop { scope, what: what.clone(), remedy: "move it away".to_owned() }
+            }
+        }
+    }
+}
+
+impl From<Trouble> for Unusable {
+    fn from(trouble: Trouble) -> Unusable {
+        Unusable::Trouble(trouble)
+    }
+}
+
+/// Reads the object of a day, by which tag the server knows it, and its length; none when it
+/// is not there.
 pub(super) async fn read(
     store: &Store,
     key: &Path,
-) -> Result<Option<(Day, Option<String>)>, Trouble> {
+) -> Result<Option<(Day, Option<String>, usize)>, Unusable> {
     let what = format!("the index {key}");
     let Some(found) = store.get(key, GetOptions::default(), &what).await? else {
         return Ok(None);
     };
-    let cannot = |why: String| {
-        Trouble::stop(format!("{what} cannot be read: {why}"), "move it away".to_owned())
-    };
+    let cannot = |why: String| Unusable::Damaged(format!("{what} cannot be read: {why}"));
     if found.meta.size > INDEX_BYTES_MAX {
         return Err(cannot(format!("it has more than {INDEX_BYTES_MAX} bytes")));
     }
@@ -254,7 +306,7 @@ pub(super) async fn read(
     let text = found.bytes().await.map_err(|error| store.trouble(&error, &what))?;
     let day: Day = serde_json::from_slice(&text)
         .map_err(|error| cannot(format!("it is none that loghogd has written ({error})")))?;
-    Ok(Some((day, tag)))
+    Ok(Some((day, tag, text.len())))
 }
 
 /// A key as the library wants it.
@@ -286,6 +338,28 @@ mod tests {
         assert_eq!(written.lines().count(), 5, "{written}");
         assert_eq!(serde_json::from_str::<Day>(&written).unwrap(), day);
         assert_eq!(serde_json::from_str::<Day>(&Day::default().write()).unwrap(), Day::default());
+    }
+
+    #[test]
+    fn the_oldest_days_are_forgotten_when_they_take_too_much_memory() {
+        let mut index = Index::default();
+        let known = |day: &str, bytes| Known {
+            day: Day { day: day.to_owned(), ..Day::default() },
+            tag: None,
+            bytes,
+        };
+        let third = INDEX_REMEMBERED_BYTES_MAX / 3;
+        for (key, day) in [("a", "2026-11-20"), ("b", "2026-11-18"), ("c", "2026-11-19")] {
+            index.known.insert(key.to_owned(), known(day, third));
+        }
+        index.forget_surplus();
+        assert_eq!(index.known.len(), 3);
+        index.known.insert("d".to_owned(), known("2026-11-21", 2 * third));
+        index.forget_surplus();
+        assert_eq!(index.known.keys().collect::<Vec<_>>(), ["a", "d"]);
+        index.known.insert("e".to_owned(), known("2026-11-22", INDEX_REMEMBERED_BYTES_MAX + 1));
+        index.forget_surplus();
+        assert!(index.known.is_empty());
     }
 
     #[test]

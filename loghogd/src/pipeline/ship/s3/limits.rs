@@ -51,9 +51,9 @@ pub const KEY_BYTES_MAX: usize = 1_024;
 /// day. A larger one is refused, and with it the segments of that day.
 pub const INDEX_BYTES_MAX: u64 = 256 << 20;
 
-/// Segments in index objects that are remembered between two updates, so that they need
-/// not be read again; about 500 bytes each.
-pub const INDEX_REMEMBERED_MAX: usize = 10_000;
+/// Bytes of index objects that are remembered between two updates, so that they need not be
+/// read again; in memory they take about twice as much. The oldest days are forgotten first.
+pub const INDEX_REMEMBERED_BYTES_MAX: usize = 8 << 20;
 
 /// Days of a segment in whose index it stands. One that covers more, because a clock was
 /// wrong, stands in those of its first days and of its last.
@@ -65,6 +65,3 @@ pub const INDEX_ATTEMPTS: usize = 20;
 
 /// How much of a segment is read at once, in bytes. A longer message makes it more.
 pub const READ_BYTES: usize = 256 << 10;
-
-/// Largest pause that a server may ask for.
-pub const PAUSE_MAX: Duration = Duration::from_secs(600);

@@ -62,7 +62,8 @@ pub(super) enum There {
 }
 
 impl Store {
-    /// As configured. Does not connect, but reads the files that are named.
+    /// As configured. Does not connect, but reads the files that are named. `proven`: what
+    /// is said there was right before.
     ///
     /// # Errors
     /// What can be told without it.
@@ -70,6 +71,7 @@ impl Store {
         name: &str,
         options: &S3,
         surroundings: Surroundings,
+        proven: bool,
     ) -> Result<Store, Trouble> {
         // There is one for the whole process; somebody else may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -92,6 +94,8 @@ impl Store {
                 Credentials::Key { .. } => "the section",
                 Credentials::File { .. } => "credentials_file",
             },
+            renewed: !matches!(options.credentials, Credentials::Key { .. }),
+            proven,
         };
         let heard = Heard::default();
         let client = client(options, &place)?;
@@ -318,14 +322,19 @@ fn credentials(
         },
         Credentials::File { path, profile } => {
             let shown = path.display();
+            // Whoever renews it may be in the middle of that.
+            let trouble = |what: String, remedy: String| match place.proven {
+                true => Trouble::later(format!("{what}; {remedy}")),
+                false => Trouble::stop(what, remedy),
+            };
             let read = fs::read_to_string(path).map_err(|error| {
-                Trouble::stop(
+                trouble(
                     format!("{shown} cannot be read: {error}"),
                     format!("put credentials_file of {} right", place.section),
                 )
             })?;
             from_file(&read, profile).ok_or_else(|| {
-                Trouble::stop(
+                trouble(
                     format!(
                         "{shown} has no section [{profile}] with aws_access_key_id and \
                          aws_secret_access_key"

@@ -144,3 +144,28 @@ fn a_long_reason_is_cut() {
     };
     assert_eq!(reason.len(), REASON_CHARS_MAX + "...".len());
 }
+
+#[test]
+fn what_stands_in_a_line_is_not_taken_for_what_the_server_means() {
+    let name = format!("x dropped=99999 {}", "n".repeat(REASON_CHARS_MAX));
+    for (reason, dropped) in [
+        (
+            format!("partial write: field type conflict: input field {name} is a float dropped=1"),
+            Some(1),
+        ),
+        (format!("partial write: conflict of {name}"), None),
+        ("unable to parse 'm dropped=99999': no partial write: at all".to_owned(), None),
+        ("unable to parse 'm x=1 dropped=99999".to_owned(), None),
+        (
+            "partial write: input field max-series-per-database is a float dropped=2".to_owned(),
+            Some(2),
+        ),
+        (format!("failure writing points: partial write: {name} dropped=7"), Some(7)),
+    ] {
+        let body = format!("{{\"error\":\"{reason}\"}}");
+        match answer(400, &body).meaning(&asked()) {
+            Meaning::Refused { dropped: found, .. } => assert_eq!(found, dropped, "{reason}"),
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+}
