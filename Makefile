@@ -9,6 +9,8 @@
 #   make test-pythons        the Python client under each Python from 3.9 to 3.13, and 3.14t, here
 #   make fuzz                every fuzz target for SECONDS=600
 #   make bench               side by side with what people use today
+#   make deb                 the Debian packages, in target/deb
+#   make test-package        these, tried in fresh systems of Debian 12 and 13 (needs root)
 #   make wheels              the Python client for x86_64 and aarch64, in target/dist
 #   make clean
 
@@ -145,6 +147,16 @@ test-pythons: wheel
 	$(call step,the Python client under every Python that is here)
 	cargo build --quiet --locked -p loghogd
 	tools/python-versions
+
+.PHONY: deb
+deb: setup
+	$(call step,Debian packages: dpkg-buildpackage)
+	tools/deb
+
+.PHONY: test-package
+test-package: setup
+	$(call step,the packages in fresh systems)
+	tools/test-package
 
 .PHONY: wheels
 wheels: setup
