@@ -22,6 +22,19 @@ pub fn cpu_ticks(pid: u32) -> u64 {
     fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("ticks")).sum()
 }
 
+/// How often threads of a process have waited for something and were woken, all together.
+pub fn wake_ups(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let status = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("status")).ok()
+    };
+    let switches = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|number| number.trim().parse::<u64>().ok()).expect("a number")
+    };
+    tasks.filter_map(status).map(switches).sum()
+}
+
 /// How many descriptors a process holds.
 pub fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(proc(pid).join("fd")).expect("the process is alive").count()

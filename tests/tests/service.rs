@@ -7,11 +7,12 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use loghog_tests::binaries::{binary, python};
 use loghog_tests::certs::Authority;
 use loghog_tests::frames::frame;
-use loghog_tests::{DEADLINE, Daemon, Scenario, Site, wait_until};
+use loghog_tests::{DEADLINE, Daemon, Scenario, Site, process, wait_until};
 use nix::sys::signal::Signal;
 
 /// A manager that listens.
@@ -104,6 +105,20 @@ fn sockets_that_the_manager_has_opened_are_served_and_others_are_not() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     udp.send_to(&frame("plain", "", "h", "two"), daemon.udp()).unwrap();
     daemon.wait_for_records("plain/root.log", 2);
+}
+
+#[test]
+fn a_daemon_that_has_nothing_to_do_is_not_woken() {
+    let daemon = Scenario::new().option("status", "listen", "127.0.0.1:0").start();
+    let mut socket = TcpStream::connect(daemon.tcp()).unwrap();
+    socket.write_all(&frame("plain", "", "h", "one")).unwrap();
+    daemon.wait_for_records("plain/root.log", 1);
+    // What it has begun it ends; then it is as still as a stone.
+    wait_until(DEADLINE, "nothing wakes it for three seconds", || {
+        let before = process::wake_ups(daemon.pid());
+        std::thread::sleep(Duration::from_secs(3));
+        (process::wake_ups(daemon.pid()) == before).then_some(())
+    });
 }
 
 fn status_of(daemon: &Daemon, name: &str) -> String {
