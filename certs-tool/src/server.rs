@@ -153,12 +153,13 @@ fn reissue_all(
     let clients = plan.len();
     let server = files::read_if_there(&files.server(), PEM_BYTES_MAX)?;
     let state = server.as_deref().map_or(ServerState::Absent, state_of_server);
-    let is_asked_for = args.domain.is_some() || !args.sans.is_empty();
     let path = files.server();
-    if state == ServerState::InOrder && !is_asked_for {
+    let mut old = names_of_file(&path);
+    let domain = args.domain.iter().filter_map(|domain| domain.as_str().parse::<San>().ok());
+    let has_names = domain.chain(args.sans.iter().cloned()).all(|name| old.sans.contains(&name));
+    if state == ServerState::InOrder && has_names {
         writeln!(told, "left {}: its certificate is in order", path.display())?;
     } else {
-        let mut old = names_of_file(&path);
         old.sans.extend(server.as_deref().and_then(common_name_of));
         let (_, wanted) = wanted(args, old)?;
         let names = shown(&wanted.sans);
