@@ -3,7 +3,7 @@
 //! Invariant: nothing is guessed: what is not known here to differ is not told of.
 //! Leaves out: how to say it (`config::original`).
 //!
-//! Known of the original's library, and taken from its answers in the golden cases:
+//! Known of the library that the original used; the notes of the golden cases have both:
 //!
 //! - A step counted from 0, not from the beginning of the range: `10-50/15` was 15, 30
 //!   and 45, and `*/10` as a day 10, 20 and 30.
@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 /// yearly schedule comes in it, and both changes of the clock.
 pub const COMPARED_DAYS: i64 = 400;
 
-/// The ranges that `*` stands for, and whether names may be used, by field.
+/// The ranges that `*` stood for, by field.
 const RANGES: [(u32, u32); 5] = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
 
 /// Where two schedules differ.
