@@ -154,7 +154,8 @@ fn list(paths: &[PathBuf]) -> String {
 }
 
 /// The command that makes a new CA in the place of the one with this prefix.
-fn new_ca(prefix: &str) -> String {
+#[must_use]
+pub fn new_ca(prefix: &str) -> String {
     let ca_name = match prefix {
         PREFIX => String::new(),
         prefix => format!(" --ca-name {}", shell_word(prefix)),
@@ -263,6 +264,9 @@ pub struct CaCertificate {
     der: CertificateDer<'static>,
     /// When it ends.
     pub until: Timestamp,
+    /// What TLS libraries that keep strictly to RFC 5280 (Python from 3.13 on) hold
+    /// against it; LogHog does not.
+    pub laxity: Option<&'static str>,
     /// How its key is called in what it signs; OpenSSL compares it.
     pub key_id: KeyIdMethod,
 }
@@ -299,7 +303,12 @@ impl CaCertificate {
             return Err(CaError::NoCertificate { path });
         };
         check(&parsed, &path, &files.prefix)?;
-        Ok(Self { until: timestamp(parsed.validity().not_after), key_id: key_id(&parsed), der })
+        Ok(Self {
+            until: timestamp(parsed.validity().not_after),
+            laxity: laxity(&parsed),
+            key_id: key_id(&parsed),
+            der,
+        })
     }
 
     /// Whether this CA has issued the certificate.
@@ -345,7 +354,7 @@ impl Ca {
         let cert = params.self_signed(&key)?;
         let new = NewCaFiles { key: key.serialize_pem(), cert: cert.pem() };
         let key_id = KeyIdMethod::PreSpecified(params.key_identifier(&key));
-        let certificate = CaCertificate { der: cert.into(), until, key_id };
+        let certificate = CaCertificate { der: cert.into(), until, laxity: None, key_id };
         Ok((Self { certificate, issuer: Issuer::new(params, key) }, new))
     }
 
@@ -405,6 +414,14 @@ fn check(parsed: &X509Certificate<'_>, path: &Path, prefix: &str) -> Result<(), 
     Ok(())
 }
 
+/// RFC 5280, 4.2.1.3 and 4.2.1.9: a CA says that it is one, and that it signs.
+fn laxity(parsed: &X509Certificate<'_>) -> Option<&'static str> {
+    if parsed.version() != X509Version::V3 {
+        return Some("is X.509 v1");
+    }
+    matches!(parsed.key_usage(), Ok(None)).then_some("does not say what its key is for")
+}
+
 fn key_id(parsed: &X509Certificate<'_>) -> KeyIdMethod {
     let written =
         parsed.iter_extensions().find_map(|extension| match extension.parsed_extension() {
@@ -415,13 +432,20 @@ fn key_id(parsed: &X509Certificate<'_>) -> KeyIdMethod {
 }
 
 fn key_pair(path: &Path) -> Result<KeyPair, CaError> {
-    let pem = files::read(path, PEM_BYTES_MAX)?;
+    key_of(&files::read(path, PEM_BYTES_MAX)?, path)
+}
+
+/// The key in a PEM file that was read from `path`.
+///
+/// # Errors
+/// [`CaError`] when there is none, or none that can be used.
+pub fn key_of(pem: &[u8], path: &Path) -> Result<KeyPair, CaError> {
     if pem.windows(9).any(|window| window == b"ENCRYPTED") {
         return Err(CaError::Encrypted { path: path.to_owned() });
     }
     let unusable =
         |reason: &str| CaError::UnusableKey { path: path.to_owned(), reason: reason.into() };
-    let pkcs8 = match PrivateKeyDer::from_pem_slice(&pem) {
+    let pkcs8 = match PrivateKeyDer::from_pem_slice(pem) {
         Ok(PrivateKeyDer::Pkcs8(key)) => key,
         Ok(PrivateKeyDer::Pkcs1(key)) => {
             PrivatePkcs8KeyDer::from(pkcs8::from_pkcs1(key.secret_pkcs1_der()))
@@ -439,7 +463,9 @@ fn key_pair(path: &Path) -> Result<KeyPair, CaError> {
     })
 }
 
-fn is_key_of(key: &KeyPair, public: &SubjectPublicKeyInfo<'_>) -> bool {
+/// Whether a certificate is for this key.
+#[must_use]
+pub fn is_key_of(key: &KeyPair, public: &SubjectPublicKeyInfo<'_>) -> bool {
     public.subject_public_key.data == key.public_key_raw()
 }
 

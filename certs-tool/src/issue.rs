@@ -1,6 +1,6 @@
 //! Issues a server's or a client's certificate, with its key.
 //! `Wanted` and `Ca` -> `Issued`.
-//! Invariant: X.509 v3 with a P-256 key, inside the life of its CA, and
+//! Invariant: X.509 v3 with a P-256 key or the one that its owner has, inside the life of its CA, and
 //! checked against the CA's certificate before it is handed out.
 //! Leaves out: where it is written, and who has it; see [`crate::index`].
 
@@ -43,11 +43,24 @@ pub struct Issued {
 }
 
 impl Ca {
-    /// Issues a certificate.
+    /// Issues a certificate, with a new key.
     ///
     /// # Errors
     /// [`CaError`] when it cannot be made, or comes out so that nobody would accept it.
     pub fn issue(&self, wanted: Wanted, now: Timestamp) -> Result<Issued, CaError> {
+        self.issue_for(KeyPair::generate()?, wanted, now)
+    }
+
+    /// Issues a certificate for a key that its owner has.
+    ///
+    /// # Errors
+    /// As [`Ca::issue`].
+    pub fn issue_for(
+        &self,
+        key: KeyPair,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Issued, CaError> {
         let from = now - SignedDuration::from_secs(BACKDATE_S);
         let asked_for = now + SignedDuration::from_hours(24 * i64::from(wanted.days));
         let until = asked_for.min(self.certificate.until);
@@ -60,7 +73,7 @@ impl Ca {
         params.distinguished_name.push(DnType::CommonName, wanted.name.as_str());
         params.subject_alt_names = wanted.sans.iter().map(san_type).collect::<Result<_, _>>()?;
         params.is_ca = IsCa::ExplicitNoCa;
-        // An ECDSA key signs; it never encrypts (RFC 8446, 4.4.2.2).
+        // A key signs; it never encrypts, also an RSA key (RFC 8446, 4.4.2.2).
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![match wanted.kind {
             Kind::Server => ExtendedKeyUsagePurpose::ServerAuth,
@@ -68,7 +81,6 @@ impl Ca {
         }];
         params.use_authority_key_identifier_extension = true;
 
-        let key = KeyPair::generate()?;
         let cert = params.signed_by(&key, &self.issuer)?;
         self.check(cert.der())?;
         Ok(Issued {

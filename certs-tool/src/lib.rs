@@ -25,6 +25,7 @@ mod manual;
 pub mod name;
 pub mod owner;
 pub mod pkcs8;
+pub mod reissue;
 pub mod revocation;
 pub mod serial;
 pub mod server;

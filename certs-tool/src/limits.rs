@@ -45,6 +45,10 @@ pub const CRL_SECONDS_MIN: i64 = 86_400;
 /// with its certificate takes six thousand.
 pub const PEM_BYTES_MAX: u64 = 64 * 1024;
 
+/// Most old files of one name that are kept beside each other. Beyond it a file is not
+/// replaced: somebody should look.
+pub const OLD_FILES_MAX: u32 = 100;
+
 /// Largest revocation list and index that are read, in bytes: room for a
 /// hundred thousand certificates.
 pub const LIST_BYTES_MAX: u64 = 16 * 1024 * 1024;

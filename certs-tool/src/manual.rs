@@ -65,7 +65,11 @@ fn server_page() -> Page {
         "Run it where the authority's key is to stay. That need not be the machine on which the daemon \
          runs: this one needs loghog-server.pem, loghog-ca.cert and loghog-ca.crl.",
         "The scripts of the original LogHog made X.509 v1 certificates, which today's TLS libraries \
-         refuse. `--renew` makes new ones under the same authority.",
+         refuse. `--reissue` makes new ones under the same authority: the server's, and one for \
+         each client whose NAME.pem lies in the folder. Every client keeps its name, and its key \
+         where that has 2048 bits or more; what was there stays beside it, as NAME.pem.old. What is in \
+         order, of another authority, revoked or has ended is left as it is, and every step is said. \
+         Ended in the middle, it can be run again.",
     ]);
     page.section("OPTIONS");
     page.options(command.get_arguments());

@@ -1,4 +1,5 @@
-//! `loghog-server-cert`: makes a CA and the server's certificate, or renews the latter.
+//! `loghog-server-cert`: makes a CA and the server's certificate, or renews the latter,
+//! and with it those of clients that nobody accepts any more.
 //! Arguments -> files in the current folder.
 //! Invariant: a CA that is there is never replaced without `--force`; the
 //! domain never chooses a file, so the files fit the shipped configuration.
@@ -17,13 +18,14 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use crate::books::{self, Books};
-use crate::ca::{Ca, CaError, Files, PREFIX};
+use crate::ca::{self, Ca, CaError, Files, PREFIX};
 use crate::files::{self, Audience, Existing};
 use crate::index::{Index, Kind};
 use crate::issue::{Issued, Wanted, sans_of};
 use crate::limits::{LEAF_DAYS_DEFAULT, LEAF_DAYS_MAX, PEM_BYTES_MAX, SAN_COUNT_MAX};
 use crate::lock;
 use crate::name::{Domain, Name, San, shell_word};
+use crate::reissue::{self, Fault};
 use crate::revocation::Revocations;
 
 /// The server's name where none is given, as the original had it.
@@ -40,10 +42,12 @@ Examples:
   loghog-server-cert logs.example.org --san logs --san 192.0.2.7
       the same for a server that is also called logs, and by its address
   loghog-server-cert --renew
-      a new server certificate under the CA that is there: clients keep theirs.
-      This is also how to replace the X.509 v1 certificate that the scripts of
-      the old LogHog made
-  loghog-server-cert --renew --ca-name example.org
+      a new server certificate under the CA that is there: clients keep theirs
+  loghog-server-cert --reissue logs.example.org
+      new certificates under the CA that is there for the server and for every
+      NAME.pem, where those are X.509 v1 or have short keys, as the scripts of
+      the old LogHog made them. What was there stays beside it, as NAME.pem.old
+  loghog-server-cert --reissue --ca-name example.org logs.example.org
       the same under a CA that those scripts made for a domain: they called its
       files example.org-ca.key, example.org-ca.cert and example.org-server.pem
 
@@ -71,6 +75,11 @@ pub struct Args {
     /// it keeps the names of the one that it replaces
     #[arg(long, conflicts_with = "force")]
     renew: bool,
+    /// Issue new certificates under the CA in the current folder where those of the server,
+    /// and of the clients whose NAME.pem lies there, are X.509 v1 or have a short key.
+    /// Clients keep their names, and keys that are long enough
+    #[arg(long, conflicts_with_all = ["force", "renew"])]
+    reissue: bool,
     /// Replace the CA that is there. No client's certificate is worth anything afterwards
     #[arg(long)]
     force: bool,
@@ -86,10 +95,30 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
     let _held = lock::hold(files.folder())?;
     let mut told = String::new();
 
+    if args.reissue {
+        return reissue(args, &files, now);
+    }
     let old = match args.renew {
         true => names_of_file(&files.server()),
         false => Names::default(),
     };
+    let (domain, wanted) = wanted(args, old)?;
+    let ca = match args.renew {
+        true => open_ca(&files, "--renew", now)?,
+        false => make_ca(&domain, args.force, &files, now, &mut told)?,
+    };
+    let names = shown(&wanted.sans);
+    let issued = ca.issue(wanted, now)?;
+    books::record(&files, issued.entry.clone())?;
+    // What was there was either ours to renew or looked for in `make_ca`.
+    files::publish(&files.server(), issued.pem.as_bytes(), Audience::Owner, Existing::Replace)?;
+    tell(&files, &issued, &names, &mut told)?;
+    tell_paths(&files, &mut told)?;
+    Ok(told)
+}
+
+/// What the server's certificate shall say, and the server's name.
+fn wanted(args: &Args, old: Names) -> anyhow::Result<(Domain, Wanted)> {
     let domain = match args.domain.clone().or(old.domain) {
         Some(domain) => domain,
         None => DOMAIN.parse()?,
@@ -98,29 +127,132 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
     if sans.len() > SAN_COUNT_MAX {
         bail!("{} names are too many for one certificate: at most {SAN_COUNT_MAX}", sans.len());
     }
-    let ca = match args.renew {
-        true => open_ca(&files, now)?,
-        false => make_ca(&domain, args.force, &files, now, &mut told)?,
-    };
-    let names = sans.iter().map(San::to_string).collect::<Vec<_>>().join(", ");
     let name = domain.as_str().parse()?;
-    let issued = ca.issue(Wanted { name, kind: Kind::Server, sans, days: args.days }, now)?;
-    books::record(&files, issued.entry.clone())?;
-    // What was there was either ours to renew or looked for in `make_ca`.
-    files::publish(&files.server(), issued.pem.as_bytes(), Audience::Owner, Existing::Replace)?;
-    tell(&files, &issued, &names, &mut told)?;
-    Ok(told)
+    Ok((domain, Wanted { name, kind: Kind::Server, sans, days: args.days }))
+}
+
+/// New certificates for the server and its clients, as far as they need them.
+fn reissue(args: &Args, files: &Files, now: Timestamp) -> anyhow::Result<String> {
+    let mut told = String::new();
+    match reissue_all(args, files, now, &mut told) {
+        Ok(()) => Ok(told),
+        Err(error) if told.is_empty() => Err(error),
+        Err(error) => bail!("{error}; run it again for the rest. So far:\n{}", told.trim_end()),
+    }
+}
+
+fn reissue_all(
+    args: &Args,
+    files: &Files,
+    now: Timestamp,
+    told: &mut String,
+) -> anyhow::Result<()> {
+    let ca = open_ca(files, "--reissue", now)?;
+    // All is looked at before anything is replaced.
+    let plan = reissue::plan(files, &ca.certificate, now)?;
+    let clients = plan.len();
+    let server = files::read_if_there(&files.server(), PEM_BYTES_MAX)?;
+    let state = server.as_deref().map_or(ServerState::Absent, state_of_server);
+    let path = files.server();
+    let mut old = names_of_file(&path);
+    let domain = args.domain.iter().filter_map(|domain| domain.as_str().parse::<San>().ok());
+    let has_names = domain.chain(args.sans.iter().cloned()).all(|name| old.sans.contains(&name));
+    if state == ServerState::InOrder && has_names {
+        writeln!(told, "left {}: its certificate is in order", path.display())?;
+    } else {
+        old.sans.extend(server.as_deref().and_then(common_name_of));
+        let (_, wanted) = wanted(args, old)?;
+        let names = shown(&wanted.sans);
+        let issued = ca.issue(wanted, now)?;
+        let kept = match &server {
+            Some(bytes) => Some(reissue::replace(files, &path, bytes, &issued)?),
+            None => {
+                books::record(files, issued.entry.clone())?;
+                let pem = issued.pem.as_bytes();
+                files::publish(&path, pem, Audience::Owner, Existing::Keep)?;
+                None
+            }
+        };
+        tell(files, &issued, &names, told)?;
+        if let Some(kept) = kept {
+            let why = match state {
+                ServerState::Faulty(fault) => format!(" ({fault})"),
+                ServerState::Absent | ServerState::Unreadable | ServerState::InOrder => {
+                    String::new()
+                }
+            };
+            writeln!(told, "what was there{why} is in {}", kept.display())?;
+        }
+    }
+    plan.carry_out(files, &ca, args.days, now, told)?;
+    if let Some(laxity) = ca.certificate.laxity {
+        writeln!(
+            told,
+            "note: {} {laxity}: LogHog takes it, TLS libraries that are strict (Python's ssl from \
+             3.13 on) do not. Where they have to, make a new CA, and new certificates for all \
+             clients: `{}`",
+            files.cert().display(),
+            ca::new_ca(files.prefix()),
+        )?;
+    }
+    if clients > 0 {
+        writeln!(
+            told,
+            "\ngive each new file to its client, to nobody else; {} stays the same",
+            files.cert().display()
+        )?;
+    }
+    tell_paths(files, told)
+}
+
+/// How the server's file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ServerState {
+    /// It is not there.
+    Absent,
+    /// It is there, and holds no certificate.
+    Unreadable,
+    /// It is refused today.
+    Faulty(Fault),
+    /// It can be used.
+    InOrder,
+}
+
+fn state_of_server(pem: &[u8]) -> ServerState {
+    let fault = with_certificate(pem, reissue::fault_of);
+    match fault {
+        None => ServerState::Unreadable,
+        Some(None) => ServerState::InOrder,
+        Some(Some(fault)) => ServerState::Faulty(fault),
+    }
+}
+
+/// The common name, where it can be a name of a server.
+fn common_name_of(pem: &[u8]) -> Option<San> {
+    with_certificate(pem, |certificate| {
+        certificate.subject().iter_common_name().next()?.as_str().ok()?.parse().ok()
+    })?
+}
+
+fn with_certificate<T>(pem: &[u8], look: impl FnOnce(&X509Certificate<'_>) -> T) -> Option<T> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    X509Certificate::from_der(&der).ok().map(|(_, certificate)| look(&certificate))
+}
+
+fn shown(sans: &[San]) -> String {
+    sans.iter().map(San::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The CA that is there, with its books brought up to date: the original kept none.
-fn open_ca(files: &Files, now: Timestamp) -> anyhow::Result<Ca> {
+/// `option` is what asks for it.
+fn open_ca(files: &Files, option: &str, now: Timestamp) -> anyhow::Result<Ca> {
     let opened = Ca::open(files, now);
     if let Err(CaError::NotFound { .. }) = opened
         && let [other] = other_cas(files).as_slice()
     {
         bail!(
-            "there is no {}, but there is {}; to renew the server's certificate under that CA: \
-             `loghog-server-cert --renew --ca-name {}`",
+            "there is no {}, but there is {}; to renew certificates under that CA: \
+             `loghog-server-cert {option} --ca-name {}`",
             files.cert().display(),
             other.cert().display(),
             shell_word(other.prefix()),
@@ -202,10 +334,7 @@ fn names_of_file(path: &Path) -> Names {
     let Ok(Some(pem)) = files::read_if_there(path, PEM_BYTES_MAX) else {
         return Names::default();
     };
-    let Ok(der) = CertificateDer::from_pem_slice(&pem) else {
-        return Names::default();
-    };
-    X509Certificate::from_der(&der).map_or_else(|_| Names::default(), |(_, old)| names_of(&old))
+    with_certificate(&pem, names_of).unwrap_or_default()
 }
 
 fn names_of(certificate: &X509Certificate<'_>) -> Names {
@@ -246,6 +375,11 @@ fn tell(files: &Files, issued: &Issued, names: &str, told: &mut String) -> anyho
     if issued.cut_short {
         writeln!(told, "note: it ends with its CA, sooner than asked for")?;
     }
+    Ok(())
+}
+
+/// What to write into the configuration, and how to go on.
+fn tell_paths(files: &Files, told: &mut String) -> anyhow::Result<()> {
     let folder = std::env::current_dir().unwrap_or_default();
     writeln!(
         told,

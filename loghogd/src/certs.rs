@@ -8,6 +8,7 @@ mod ends;
 mod error;
 mod files;
 mod identity;
+mod original;
 mod refusal;
 mod shown;
 mod subject;
@@ -17,6 +18,7 @@ mod warnings;
 
 pub use ends::{End, ends};
 pub use error::{CertsError, Role};
+pub use original::{Old, of_the_original};
 pub use refusal::{Refusal, RefusalKind};
 pub use warnings::warnings;
 

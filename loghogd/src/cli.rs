@@ -86,6 +86,8 @@ pub struct CheckArgs {
     pub json: bool,
     /// Try each target as well.
     pub connect: bool,
+    /// Say what the original made of it, where that was something else.
+    pub from_original: bool,
 }
 
 /// For `ship`.
@@ -283,6 +285,10 @@ struct CheckLine {
     /// Try each target of [ship:NAME] as well, with its credentials
     #[arg(long)]
     connect: bool,
+    /// List as well what will be noticed by who comes from the original LogHog: what was, what
+    /// is now, and how to keep or see it
+    #[arg(long)]
+    from_original: bool,
 }
 
 #[derive(Debug, Args)]
@@ -443,8 +449,9 @@ where
     let json = line.json;
     let conflict = |message| Err(command().error(ErrorKind::ArgumentConflict, message));
     match line.question {
-        Some(Question::CheckConfig(CheckLine { connect })) => {
-            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
+        Some(Question::CheckConfig(CheckLine { connect, from_original })) => {
+            let args = CheckArgs { config, overrides, json, connect, from_original };
+            Ok(Invocation::CheckConfig(args))
         }
         Some(_) if line.check_config => {
             conflict("--check-config and another question cannot be asked at once")
@@ -507,8 +514,9 @@ where
             Ok(Invocation::Tap(TapArgs { config, overrides, wanted, json }))
         }
         None if line.check_config => {
-            let connect = false;
-            Ok(Invocation::CheckConfig(CheckArgs { config, overrides, json, connect }))
+            let (connect, from_original) = (false, false);
+            let args = CheckArgs { config, overrides, json, connect, from_original };
+            Ok(Invocation::CheckConfig(args))
         }
         None if json => conflict("--json needs a question, such as status or check-config"),
         None => {

@@ -9,6 +9,7 @@
 //! checked      loghogd.conf: Config
 //! facility     facilities.conf: Table, and looking facilities up
 //! reference    every option: what it takes, what holds without it, what it does
+//! original     what the original made of the same files, where that was something else
 //! problem      what is wrong, where, and what would be right
 //! ```
 
@@ -16,6 +17,7 @@ pub mod checked;
 pub mod facility;
 pub mod limits;
 pub mod name;
+pub mod original;
 pub mod problem;
 pub mod raw;
 pub mod reference;
@@ -53,6 +55,18 @@ pub struct Loaded {
 /// # Errors
 /// All problems of both files.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Problem>> {
+    match survey(path, overrides)? {
+        (loaded, problems) if problems.is_empty() => Ok(loaded),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// Reads the same files, and gives what is right of them beside all problems. That is
+/// for telling more about them, never for running with it.
+///
+/// # Errors
+/// When `loghogd.conf` cannot be read at all.
+pub fn survey(path: &Path, overrides: &Overrides) -> Result<(Loaded, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::of(path);
     let (Ok(absolute), Ok(current)) = (std::path::absolute(path), std::env::current_dir()) else {
         let message = "the current folder cannot be found";
@@ -65,20 +79,22 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Problem>> 
     let raw = raw::read(&text, &mut problems);
     let places = Places { folder, current: &current };
     let config = checked::read(&raw, places, overrides, &mut problems, &mut warnings);
-    match (load_facilities(&config.main.facilities_config), problems.into_vec()) {
-        (Ok(table), problems) if problems.is_empty() => {
-            out_of_reach(&table, &config)?;
-            unknown_targets(&table, &config)?;
-            let mut warnings = warnings.into_vec();
-            warnings.extend_from_slice(table.warnings());
-            Ok(Loaded { config, table, warnings, raw })
-        }
-        (Ok(_), problems) => Err(problems),
-        (Err(further), mut problems) => {
-            problems.extend(further);
-            Err(problems)
-        }
+    let facilities = &config.main.facilities_config;
+    let mut of_facilities = Problems::of(facilities);
+    let text = read_file(facilities, &mut of_facilities).unwrap_or_default();
+    let written = raw::read(&text, &mut of_facilities);
+    let table = facility::read(&written, &mut of_facilities);
+    let mut problems = problems.into_vec();
+    problems.extend(of_facilities.into_vec());
+    if problems.is_empty() {
+        problems.extend(out_of_reach(&table, &config).err().into_iter().flatten());
     }
+    if problems.is_empty() {
+        problems.extend(unknown_targets(&table, &config).err().into_iter().flatten());
+    }
+    let mut warnings = warnings.into_vec();
+    warnings.extend_from_slice(table.warnings());
+    Ok((Loaded { config, table, warnings, raw }, problems))
 }
 
 /// Loads `facilities.conf` from `path`.

@@ -6,6 +6,7 @@
 mod archive;
 mod check;
 mod explain;
+mod original;
 mod running;
 mod schedule;
 mod ship;

@@ -36,6 +36,32 @@ impl Authority {
         Self::with(&[name])
     }
 
+    /// What the original's scripts left: an authority with an RSA key, whose certificate
+    /// has none of today's extensions but the one that says what it is, and a server's
+    /// certificate of X.509 version 1.
+    pub fn of_the_original() -> Authority {
+        let folder = tempfile::Builder::new().prefix("loghog-ca-").tempdir().expect("a folder");
+        let authority = Authority { folder };
+        let at = |name: &str| authority.folder().join(name);
+        let config = "[req]\ndistinguished_name = dn\n[dn]\n[v3_ca]\n\
+                      subjectKeyIdentifier = hash\nbasicConstraints = critical,CA:true\n";
+        std::fs::write(at("openssl.cnf"), config).expect("a writable folder");
+        let options = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca.loghog"];
+        openssl(&options, |command| {
+            command.args(["-days", "365000", "-extensions", "v3_ca", "-config"]);
+            command.arg(at("openssl.cnf")).arg("-keyout").arg(at("loghog-ca.key"));
+            command.arg("-out").arg(at("loghog-ca.cert"));
+        })
+        .expect("openssl makes authorities");
+        authority.v1_client("loghog-server");
+        authority
+    }
+
+    /// New certificates in the place of all of version 1, by `loghog-server-cert --reissue`.
+    pub fn reissue(&self) {
+        self.run("loghog-server-cert", &["--reissue"]);
+    }
+
     fn with(arguments: &[&str]) -> Authority {
         let folder = tempfile::Builder::new().prefix("loghog-ca-").tempdir().expect("a folder");
         let authority = Authority { folder };
@@ -135,6 +161,16 @@ impl Identity {
     /// The PEM file with key and certificate.
     pub fn pem(&self) -> &Path {
         &self.pem
+    }
+
+    /// What the file held before `loghog-server-cert --reissue`.
+    ///
+    /// # Panics
+    /// When nothing was kept.
+    pub fn as_it_was(&self) -> Identity {
+        let pem = self.pem.with_extension("pem.old");
+        assert!(pem.exists(), "what was there is kept");
+        Identity { pem }
     }
 
     /// The certificate, and those that come with it.

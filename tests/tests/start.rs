@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use loghog_tests::binaries::binary;
@@ -78,11 +78,7 @@ fn a_log_folder_that_cannot_be_written_is_named_with_its_remedy() {
 
 #[test]
 fn root_gives_its_rights_away_and_says_what_the_user_lacks() {
-    let user = match Uid::effective().is_root() {
-        true => User::from_name("nobody"),
-        false => User::from_uid(Uid::effective()),
-    };
-    let user = user.unwrap().expect("a user");
+    let user = a_user();
     let site = Scenario::new().option("main", "user", &user.name);
     let site = site.option("log", "filename", "../work/own.log").site();
     open_to_all(site.folder());
@@ -110,6 +106,54 @@ fn root_gives_its_rights_away_and_says_what_the_user_lacks() {
     assert_eq!((written.uid(), written.mode() & 0o007), (user.uid.as_raw(), 0));
     // What only root may read is read before; on a reload the user must be able to.
     assert!(daemon.reload().contains("reloaded"));
+    assert!(daemon.stop().status.success());
+}
+
+#[test]
+fn what_only_root_may_read_is_read_before_root_is_dropped_for_good() {
+    let user = a_user();
+    let authority = loghog_tests::certs::Authority::new();
+    let client = authority.client("web-1");
+    let site = Scenario::new().tls(&authority).option("main", "user", &user.name);
+    // Landlock would see to a part of this.
+    let site = site.option("main", "confine", "no");
+    let site = site.option("log", "filename", "../work/own.log").site();
+    open_to_all(site.folder());
+    for below in ["run", "work"] {
+        chown(&site.folder().join(below), Some(user.uid), Some(user.gid)).unwrap();
+    }
+    chown(&site.log_dir(), Some(user.uid), Some(user.gid)).unwrap();
+    let pemfile = site.folder().join("etc/loghog-server.pem");
+    let key = std::fs::metadata(&pemfile).unwrap();
+    let whoever_starts_it = Uid::effective().as_raw();
+    assert_eq!((key.uid(), key.mode() & 0o7777), (whoever_starts_it, 0o600));
+
+    let daemon = site.start();
+    let status = read(Path::new(&format!("/proc/{}/status", daemon.pid())));
+    let of = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (uid, gid) = (user.uid.to_string(), user.gid.to_string());
+    assert_eq!(of("Uid:"), vec![uid; 4]);
+    assert_eq!(of("Gid:"), vec![gid; 4]);
+    let mut groups = Command::new("id").args(["-G", &user.name]).output().unwrap().stdout;
+    groups.retain(|byte| *byte != b'\n');
+    let mut theirs: Vec<String> =
+        String::from_utf8(groups).unwrap().split(' ').map(str::to_owned).collect();
+    theirs.sort();
+    let mut ours = of("Groups:");
+    ours.sort();
+    assert_eq!(ours, theirs, "none of root's groups is left");
+    assert_eq!(of("NoNewPrivs:"), ["1"], "no program could give rights back");
+    for capabilities in ["CapEff:", "CapPrm:"] {
+        assert_eq!(of(capabilities), ["0000000000000000"], "{capabilities}");
+    }
+    let ca = authority.certificate();
+    let mut stream = loghog_tests::tls::connect(daemon.tls(), &ca, Some(&client)).unwrap();
+    stream.write_all(&frame("plain", "", "h", "under a key of root's")).unwrap();
+    stream.flush().unwrap();
+    daemon.wait_for_records("plain/root.log", 1);
     assert!(daemon.stop().status.success());
 }
 
@@ -155,6 +199,25 @@ fn what_a_killed_daemon_leaves_does_not_keep_the_next_from_starting() {
     assert_eq!(read(&pidfile), format!("{}\n", daemon.pid()));
     daemon.stop();
     assert!(!pidfile.exists(), "a stop cleans up");
+}
+
+#[test]
+fn a_pidfile_that_names_another_program_now_is_taken_over_and_that_program_left_alone() {
+    // It ends when nobody holds its input any more, also if this fails.
+    let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    for left in [format!("{}\n", other.id()), "no number".to_owned(), "4194304999\n".repeat(9)] {
+        let site = Scenario::new().site();
+        let pidfile = site.folder().join("run/loghogd.pid");
+        std::fs::create_dir_all(pidfile.parent().unwrap()).unwrap();
+        std::fs::write(&pidfile, left).unwrap();
+        let daemon = site.start();
+        assert_eq!(read(&pidfile), format!("{}\n", daemon.pid()));
+        daemon.stop();
+        assert!(!pidfile.exists(), "a stop cleans up");
+    }
+    assert!(other.try_wait().unwrap().is_none(), "nobody touched it");
+    // Closes its input first.
+    assert!(other.wait().unwrap().success());
 }
 
 #[test]
@@ -204,6 +267,15 @@ fn it_is_ready_in_no_time() {
 
 fn run(arguments: &[&str], config: &Path) -> Output {
     Command::new(binary("loghogd")).args(arguments).arg("--config").arg(config).output().unwrap()
+}
+
+/// Whom to become: somebody else if we are root, else whoever we are.
+fn a_user() -> User {
+    let user = match Uid::effective().is_root() {
+        true => User::from_name("nobody"),
+        false => User::from_uid(Uid::effective()),
+    };
+    user.unwrap().expect("a user")
 }
 
 /// Lets every user pass through a folder.

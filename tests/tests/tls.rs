@@ -74,7 +74,7 @@ fn every_bad_certificate_is_refused_and_named() {
         (None, &["certificate"]),
         (Some(&expired), &["expired"]),
         // X.509 v1, with the remedy in the same line.
-        (Some(&v1), &["v1", "loghog-client-cert"]),
+        (Some(&v1), &["v1", "loghog-client-cert", "loghog-server-cert --reissue"]),
         (Some(&revoked), &["revoked"]),
         (Some(&stranger), &["authority"]),
     ];
@@ -99,6 +99,24 @@ fn every_bad_certificate_is_refused_and_named() {
     daemon.wait_for_records("plain/root.log", 1);
     let stats = daemon.stop().stats();
     assert_eq!((stats["certificate_refused"], stats["records"]), (10, 1));
+}
+
+#[test]
+fn what_the_originals_scripts_made_gets_in_once_it_is_reissued() {
+    let authority = Authority::of_the_original();
+    let client = authority.v1_client("web-1");
+    authority.reissue();
+    let daemon = Scenario::new().tls(&authority).start();
+    for (number, version) in [&TLS12, &TLS13].into_iter().enumerate() {
+        let ca = authority.certificate();
+        let mut stream = connect_with(daemon.tls(), &ca, Some(&client), &[version]).unwrap();
+        log(&mut stream, "from a client of the original");
+        daemon.wait_for_records("plain/root.log", number + 1);
+    }
+    let old = client.as_it_was();
+    assert!(is_refused(connect(daemon.tls(), &authority.certificate(), Some(&old))));
+    let stats = daemon.stop().stats();
+    assert_eq!((stats["records"], stats["certificate_refused"]), (2, 1));
 }
 
 #[test]

@@ -147,10 +147,37 @@ impl Workshop {
         ]);
     }
 
+    /// A CA of which not even the certificate has extensions.
+    pub fn make_v1_ca(&self) {
+        self.make_original_ca("2048", true);
+        let subject = ["-subj", "/CN=ca.loghog", "-key", "loghog-ca.key"];
+        let request = ["req", "-new", "-config", "openssl.cnf", "-out", "ca.req"];
+        self.openssl(&[&request[..], &subject[..]].concat());
+        self.openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            "ca.req",
+            "-signkey",
+            "loghog-ca.key",
+            "-days",
+            "365000",
+            "-out",
+            "loghog-ca.cert",
+        ]);
+        fs::remove_file(self.path("ca.req")).unwrap();
+    }
+
     /// A leaf as the original's script makes it: X.509 v1, certificate before key.
     pub fn make_original_leaf(&self, common_name: &str, pem: &str) {
-        self.openssl(&["genrsa", "-out", "leaf.key", "2048"]);
-        let subject = format!("/CN={common_name}");
+        self.make_leaf(common_name, pem, "2048", &[]);
+    }
+
+    /// The same with a key of this size, and with other options of `openssl x509 -req`.
+    pub fn make_leaf(&self, common_name: &str, pem: &str, bits: &str, options: &[&str]) {
+        self.openssl(&["genrsa", "-out", "leaf.key", bits]);
+        // A slash would part two attributes.
+        let subject = format!("/CN={}", common_name.replace('/', r"\/"));
         self.openssl(&[
             "req",
             "-config",
@@ -163,13 +190,11 @@ impl Workshop {
             "-out",
             "leaf.req",
         ]);
-        self.openssl(&[
+        let mut sign = vec![
             "x509",
             "-req",
             "-in",
             "leaf.req",
-            "-days",
-            "365000",
             "-CA",
             "loghog-ca.cert",
             "-CAkey",
@@ -177,7 +202,12 @@ impl Workshop {
             "-CAcreateserial",
             "-out",
             pem,
-        ]);
+        ];
+        if !options.contains(&"-days") {
+            sign.extend(["-days", "365000"]);
+        }
+        sign.extend(options);
+        self.openssl(&sign);
         let both = self.read(pem) + &self.read("leaf.key");
         fs::write(self.path(pem), both).unwrap();
         for leftover in ["leaf.key", "leaf.req", "loghog-ca.srl"] {

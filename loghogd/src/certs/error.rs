@@ -83,7 +83,7 @@ pub enum CertsError {
     },
     /// The server's certificate is one of the original's.
     #[error(
-        "{path}: the server's certificate is X.509 v1, as the original's scripts made it, and no TLS library of today takes it; renew it in that folder: loghog-server-cert --renew"
+        "{path}: the server's certificate is X.509 v1, as the original's scripts made it, and no TLS library of today takes it; make new ones of all that the authority's folder holds: loghog-server-cert --reissue"
     )]
     OwnVersion {
         /// The file.

@@ -136,7 +136,11 @@ fn verdict(
     // Before all else: rustls has no word for it.
     if leaf.is_some_and(|leaf| leaf.version() != X509Version::V3) {
         let what = "it is X.509 v1, as the original's scripts made them, and no longer safe";
-        return (what.into(), format!("reissue it with: loghog-client-cert {owner}").into());
+        let remedy = format!(
+            "reissue it with: loghog-client-cert {owner} --force, or all that lie in the \
+             authority's folder with: loghog-server-cert --reissue"
+        );
+        return (what.into(), remedy.into());
     }
     match error {
         CertificateError::ExpiredContext { not_after, .. } => {

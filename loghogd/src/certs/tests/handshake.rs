@@ -222,7 +222,12 @@ fn what_the_originals_scripts_made_gets_the_remedy() {
     site.make_original_ca("2048");
     let trusted = Site::with(&ca.server(|_| {}).pem(), &(site.read("old-ca.cert") + &ca.pem), None);
     let v1 = site.make_original_leaf("web-1", "2048", None);
-    let words = ["\"web-1\"", "X.509 v1", "reissue it with: loghog-client-cert web-1"];
+    let words = [
+        "\"web-1\"",
+        "X.509 v1",
+        "reissue it with: loghog-client-cert web-1 --force",
+        "loghog-server-cert --reissue",
+    ];
     assert_refused(&trusted, |version| client(&ca, Some(&v1), version), &words);
 
     // An odd name is not put into a command.

@@ -77,7 +77,7 @@ fn the_originals_server_certificate_gets_the_command_that_renews_it() {
     let old = site.make_original_leaf("server.loghog", "2048", None);
     let (error, text) = Site::with(&old.pem(), &site.read("old-ca.cert"), None).complaint();
     assert!(matches!(error, CertsError::OwnVersion { .. }), "{text}");
-    assert!(text.contains("loghog-server-cert --renew"), "{text}");
+    assert!(text.contains("loghog-server-cert --reissue"), "{text}");
 
     let short = site.make_original_leaf("server.loghog", "1024", Some("subjectAltName=DNS:a"));
     let (error, text) = Site::with(&short.pem(), &site.read("old-ca.cert"), None).complaint();

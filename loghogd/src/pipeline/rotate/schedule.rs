@@ -12,6 +12,7 @@
 
 mod calendar;
 mod fields;
+pub mod original;
 #[cfg(test)]
 mod tests;
 
@@ -103,6 +104,12 @@ impl Schedule {
     /// The five fields, separated by single blanks.
     pub fn fields(&self) -> &str {
         &self.0.fields
+    }
+
+    /// It follows the clock on the wall through changes of the offset: its minute or its
+    /// hour begins with `*`.
+    pub fn follows_wall_clock(&self) -> bool {
+        self.0.follows_wall_clock
     }
 
     /// The first time due that is strictly later than `after`. None beyond
