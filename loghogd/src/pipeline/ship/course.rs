@@ -320,7 +320,12 @@ impl Course {
             Which::Live(id) => {
                 let tail = ground.notices.tail(&self.stream, || None);
                 match (tail, &mut reading.source) {
-                    (Some(tail), Source::Lines { end, .. }) if tail.id == id => {
+                    // Somebody may have cut it, and it may be longer since than it was.
+                    (Some(tail), Source::Lines { file, at, end })
+                        if tail.id == id
+                            && tail.safe_bytes >= *at
+                            && begins_with(&**file, reading.mark.head) =>
+                    {
                         *end = tail.safe_bytes;
                         self.live_bytes = tail.safe_bytes;
                         true
@@ -353,20 +358,25 @@ impl Course {
     }
 
     fn open_closed(&mut self, ground: &Ground, segment: &Segment) -> io::Result<Reading> {
-        // It may be deleted as long as nobody holds it.
-        let claim = ground.claims.claim(&self.stream.app, segment);
         let name = segment.to_string();
-        let file = ground.disk.open(&self.stream.app, &name)?;
-        let source = match segment.format {
-            Some(format) => Source::Sealed(Box::new(Lines::open(file, Some(format))?)),
-            None => {
-                // What turned a moment ago may not be safe yet.
-                file.sync()?;
-                let end = file.facts()?.bytes;
-                Source::Lines { file, at: 0, end }
+        loop {
+            // It may be deleted as long as nobody holds it.
+            let claim = ground.claims.claim(&self.stream.app, segment);
+            let file = ground.disk.open(&self.stream.app, &name)?;
+            let source = match segment.format {
+                Some(format) => Source::Sealed(Box::new(Lines::open(file, Some(format))?)),
+                None => {
+                    // What turned a moment ago may not be safe yet.
+                    file.sync()?;
+                    let end = file.facts()?.bytes;
+                    Source::Lines { file, at: 0, end }
+                }
+            };
+            let which = Which::Closed(segment.began);
+            if let Some(reading) = self.begin(ground, which, source, &name, Some(claim))? {
+                return Ok(reading);
             }
-        };
-        self.begin(ground, Which::Closed(segment.began), source, &name, Some(claim))
+        }
     }
 
     fn open_live(&mut self, ground: &Ground) -> io::Result<Opened> {
@@ -384,19 +394,27 @@ impl Course {
             return Ok(Opened::Look);
         }
         let file = ground.disk.open(folder, name)?;
-        if file.facts()?.id != tail.id {
+        let facts = file.facts()?;
+        if facts.id != tail.id {
             self.live = None;
             return Ok(Opened::Look);
+        }
+        if facts.bytes < tail.safe_bytes {
+            // Somebody has cut it. When the writer has seen that, it says how far it is safe.
+            return Ok(Opened::Nothing);
         }
         // Whoever wrote it before this process may not have synced it.
         file.sync()?;
         let source = Source::Lines { file, at: 0, end: tail.safe_bytes };
         let name = name.to_owned();
-        let reading = self.begin(ground, Which::Live(tail.id), source, &name, None)?;
-        Ok(Opened::Reading(Box::new(reading)))
+        Ok(match self.begin(ground, Which::Live(tail.id), source, &name, None)? {
+            Some(reading) => Opened::Reading(Box::new(reading)),
+            None => Opened::Look,
+        })
     }
 
-    /// Goes to the mark in a file that was opened, if it is about this file.
+    /// Goes to the mark in a file that was opened, if it is about this file. None when the
+    /// file turns out to be shorter only by reading it: it has to be opened once more.
     fn begin(
         &mut self,
         ground: &Ground,
@@ -404,7 +422,7 @@ impl Course {
         mut source: Source,
         name: &str,
         claim: Option<Claim>,
-    ) -> io::Result<Reading> {
+    ) -> io::Result<Option<Reading>> {
         let head_bytes = source.take_up_to(HEAD_BYTES)?;
         let head = head_of(&head_bytes);
         if self.state.mark.offset > 0 && self.state.mark.head != head {
@@ -416,6 +434,9 @@ impl Course {
             let Mark { number, last_ns, .. } = self.state.mark;
             self.state.mark = Mark { number: number + 1, last_ns, ..Mark::default() };
             self.state.from_ns = last_ns;
+        }
+        if source.ends_before(self.state.mark.offset) {
+            self.was_cut(name);
         }
         if self.state.mark.offset == 0 {
             let number = self.state.mark.number;
@@ -436,8 +457,11 @@ impl Course {
             // stand under another one, and would be shipped once more.
             ground.disk.sync_folder(&self.stream.app)?;
         }
-        let buffer = source.skip(head_bytes, mark.offset, &ground.surroundings)?;
-        Ok(Reading {
+        let Some(buffer) = source.skip(head_bytes, mark.offset, &ground.surroundings)? else {
+            self.was_cut(name);
+            return Ok(None);
+        };
+        Ok(Some(Reading {
             which,
             source,
             buffer,
@@ -447,7 +471,20 @@ impl Course {
             ended: false,
             read_bytes: FIRST_READ_BYTES,
             _claim: claim,
-        })
+        }))
+    }
+
+    /// A file is shorter than what was shipped of it. What came to it since may stand
+    /// anywhere.
+    fn was_cut(&mut self, name: &str) {
+        warn!(
+            "somebody has cut {name} of {}: what is in it now is shipped from its beginning",
+            self.stream.shown()
+        );
+        let Mark { number, head, .. } = self.state.mark;
+        // With the same times as before: what is still in it replaces itself in a database.
+        let last_ns = self.state.from_ns;
+        self.state.mark = Mark { number: number + 1, last_ns, head, ..Mark::default() };
     }
 }
 
@@ -508,6 +545,11 @@ impl Source {
         matches!(self, Source::Lines { at, end, .. } if at >= end)
     }
 
+    /// Is it known to be shorter? Of a sealed segment that shows when it is read.
+    fn ends_before(&self, offset: u64) -> bool {
+        matches!(self, Source::Lines { end, .. } if *end < offset)
+    }
+
     /// How many bytes there are at most, and one to see the end by.
     fn left(&self) -> usize {
         match self {
@@ -533,22 +575,23 @@ impl Source {
         Ok(beginning)
     }
 
-    /// Goes to `offset`; `beginning` was read already. Returns what of it stands behind.
+    /// Goes to `offset`; `beginning` was read already. Returns what of it stands behind, or
+    /// None when the file is shorter.
     fn skip(
         &mut self,
         mut beginning: Vec<u8>,
         offset: u64,
         surroundings: &Surroundings,
-    ) -> io::Result<Vec<u8>> {
+    ) -> io::Result<Option<Vec<u8>>> {
         if let Source::Lines { at, .. } = self {
             *at = offset;
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let read = beginning.len() as u64;
         if offset <= read {
             let offset = usize::try_from(offset).unwrap_or(beginning.len());
             beginning.drain(..offset);
-            return Ok(beginning);
+            return Ok(Some(beginning));
         }
         let mut left = offset - read;
         let mut slice = vec![0; READ_BYTES];
@@ -558,11 +601,11 @@ impl Source {
             }
             let wanted = usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES);
             match self.read(slice.get_mut(..wanted).unwrap_or_default())? {
-                0 => break,
+                0 => return Ok(None),
                 bytes => left -= bytes as u64,
             }
         }
-        Ok(Vec::new())
+        Ok(Some(Vec::new()))
     }
 }
 
@@ -603,6 +646,13 @@ fn whole_lines(disk: &dyn Disk, folder: &str, name: &str) -> Option<Tail> {
         end = begin;
     }
     Some(Tail { id: facts.id, safe_bytes: end })
+}
+
+/// Does a file still begin so? Who cannot see it does not know.
+fn begins_with(file: &dyn DiskFile, head: u64) -> bool {
+    let mut beginning = [0; HEAD_BYTES];
+    let read = file.read_at(&mut beginning, 0).unwrap_or(0);
+    head_of(beginning.get(..read).unwrap_or_default()) == head
 }
 
 /// What tells a file from others: a checksum of its first line, or as much of that as

@@ -1,6 +1,8 @@
 //! Ships files that are written, turned, sealed and deleted meanwhile, to targets that
 //! fail before and after they have taken something, by threads that are killed.
 
+mod moved;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write as _;
@@ -20,7 +22,7 @@ use tokio::runtime::Runtime;
 use super::destination::Destination;
 use super::pace::Pauses;
 use super::run::{Errand, Run, Way};
-use super::status::Doing;
+use super::status::{Doing, Status};
 use super::target::{Arrived, Surroundings};
 use super::*;
 use crate::clock::Stamp;
