@@ -187,6 +187,12 @@ impl Course {
         self.reading = None;
     }
 
+    /// The name of the file that is next.
+    pub(super) fn next_name(&self) -> String {
+        let next = self.owed.front().map(|owed| owed.segment.to_string());
+        next.unwrap_or_else(|| self.stream.live.to_string())
+    }
+
     /// Is a file open?
     pub(super) fn is_open(&self) -> bool {
         self.reading.is_some()

@@ -46,7 +46,6 @@ use super::receipts::Receipts;
 use super::status::{Board, Doing};
 use super::target::{Arrived, Limits, Records, Scope, Segments, Surroundings, Trouble, Whole};
 use crate::config::facility::Table;
-use crate::pipeline::claims::Claim;
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::name::Began;
 use crate::stats::{Counter, Stats};
@@ -297,7 +296,10 @@ impl Run {
                     again.push(stream);
                 }
                 Err(_) if self.surroundings.has_ended() => return Err(Trouble::Ended),
-                Err(error) => self.cannot_read(&stream, &error),
+                Err(error) => {
+                    let name = self.courses.get(&stream).map(Course::next_name);
+                    self.cannot_read(&stream, &name.unwrap_or_default(), &error);
+                }
             }
         }
         // Whatever comes: they have more to send, or the same again.
@@ -338,10 +340,15 @@ impl Run {
 
     /// The next sealed segments of the first streams that have some.
     fn ship_segments(&mut self, target: &mut dyn Segments) -> Result<(), Trouble> {
-        let (mut wholes, mut sizes, mut streams) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wholes, mut sizes, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut gone, mut unread) = (BTreeSet::new(), Vec::new());
+        let mut streams = Vec::new();
         let mut room = self.throttle.portion(SEGMENTS_BYTES_MAX) as u64;
         let mut is_full = false;
         while !is_full && let Some(stream) = self.ready.take() {
+            if self.rests(&stream) {
+                continue;
+            }
             let course = self.courses.get(&stream).filter(|course| course.stopped.is_none());
             let Some(course) = course else { continue };
             for (whole, bytes) in course.wholes(&self.ground) {
@@ -349,37 +356,52 @@ impl Run {
                 if is_full && !wholes.is_empty() {
                     break;
                 }
+                let claim = self.ground.claims.claim(&stream.app, &whole.segment);
+                let name = whole.segment.to_string();
+                match whole.disk.facts(&stream.app, &name) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => {
+                        gone.insert(stream.app.clone());
+                        break;
+                    }
+                    Err(error) => {
+                        unread.push((stream.clone(), name, error));
+                        break;
+                    }
+                }
                 room = room.saturating_sub(bytes);
                 wholes.push(whole);
                 sizes.push(bytes);
+                claims.push(claim);
             }
             streams.push(stream);
         }
-        if wholes.is_empty() {
-            return Ok(());
+        if !wholes.is_empty() {
+            // Whatever comes: they have more to send, or the same again.
+            streams.iter().for_each(|stream| self.ready.put(stream));
         }
-        // Whatever comes: they have more to send, or the same again.
-        streams.iter().for_each(|stream| self.ready.put(stream));
-        let claim = |whole: &Whole<'_>| self.ground.claims.claim(&whole.stream.app, &whole.segment);
-        let claims: Vec<Claim> = wholes.iter().map(claim).collect();
-        let is_gone = |whole: &&Whole<'_>| {
-            let found = whole.disk.facts(&whole.stream.app, &whole.segment.to_string());
-            found.ok().flatten().is_none()
+        let delivered = match wholes.is_empty() || !gone.is_empty() {
+            true => None,
+            false => {
+                self.board.note(|status| status.state = Doing::Shipping);
+                Some(target.deliver_all(&wholes))
+            }
         };
-        let gone = wholes.iter().filter(is_gone).map(|whole| whole.stream.app.clone());
-        let gone: BTreeSet<Box<str>> = gone.collect();
-        if !gone.is_empty() {
-            self.look(&gone, false);
-            return Ok(());
-        }
-        self.board.note(|status| status.state = Doing::Shipping);
-        let delivered = target.deliver_all(&wholes);
         // The trimmer is about to be woken: it is to find nobody here, and nobody
         // who only pauses. Until its receipt is kept, a segment is owed.
         drop(claims);
         let segment = |whole: Whole<'_>| (whole.stream, whole.segment.began);
         let segments: Vec<_> = wholes.into_iter().map(segment).zip(sizes).collect();
-        self.note_segments(&segments, delivered)
+        for stream in &streams {
+            match unread.iter().find(|(unread, ..)| unread == stream) {
+                Some((_, name, error)) => self.cannot_read(stream, name, error),
+                None => _ = self.resting.remove(stream),
+            }
+        }
+        if !gone.is_empty() {
+            self.look(&gone, false);
+        }
+        delivered.map_or(Ok(()), |delivered| self.note_segments(&segments, delivered))
     }
 
     /// Notes which segments have arrived, each behind those before it in its stream.
@@ -426,10 +448,20 @@ pub(super) fn say_begin(errand: Errand<'_>) {
 
 #[cfg(test)]
 impl Run {
-    /// Does what there is to do now, without waiting for more. False when it has ended.
-    pub(super) fn step(&mut self, way: &mut Way) -> bool {
+    /// Hears what there is to hear, and does nothing yet.
+    pub(super) fn hear(&mut self) {
         let heard = self.listener.wait(Some(Instant::now()));
         self.take_note(heard);
+    }
+
+    /// Notes all of its progress.
+    pub(super) fn note_now(&mut self) {
+        self.note_progress(true);
+    }
+
+    /// Does what there is to do now, without waiting for more. False when it has ended.
+    pub(super) fn step(&mut self, way: &mut Way) -> bool {
+        self.hear();
         self.rouse();
         let goes_on = self.stopped || self.work(way).is_ok();
         self.note_progress(false);

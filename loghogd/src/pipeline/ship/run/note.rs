@@ -254,9 +254,7 @@ impl Run {
 
     /// A file cannot be read. The stream stands still if somebody has to see to it, or
     /// else rests for a while; the others go on.
-    pub(super) fn cannot_read(&mut self, stream: &Stream, error: &io::Error) {
-        let name = self.courses.get(stream).and_then(|course| course.owed.front());
-        let name = name.map_or_else(|| stream.live.to_string(), |owed| owed.segment.to_string());
+    pub(super) fn cannot_read(&mut self, stream: &Stream, name: &str, error: &io::Error) {
         let path = self.ground.disk.path().join(&*stream.app).join(name);
         let what = format!("{} cannot be read: {error}", path.display());
         if error.kind() == io::ErrorKind::InvalidData {
