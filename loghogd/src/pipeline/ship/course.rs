@@ -16,7 +16,7 @@ use super::batch::{Batch, Part};
 use super::limits::{FIRST_READ_BYTES, HEAD_BYTES, LOOKS_MAX, READ_BYTES};
 use super::mark::{Mark, Stream};
 use super::notices::{Notices, Tail};
-use super::receipts::State;
+use super::receipts::{Aside, State};
 use super::record::Reader;
 use super::split::Splitter;
 use super::target::{Limits, Surroundings, Whole};
@@ -63,6 +63,8 @@ pub(super) struct Course {
     /// How far the live file was safe when it was looked at last, in bytes.
     pub(super) live_bytes: u64,
     is_new: bool,
+    /// The mark was put aside, and that is not published.
+    is_displaced: bool,
     /// The live file that is known to come behind all that is owed; and one of which that
     /// will be known when the folder has been looked at once more.
     live: Option<(u64, u64)>,
@@ -134,6 +136,8 @@ pub(super) enum Filled {
     Through(Began),
     /// The folder has to be looked at before anything else: a file has turned.
     Look,
+    /// Where it is has to be published before anything else: another file is next than was.
+    Keep,
 }
 
 impl Course {
@@ -159,6 +163,7 @@ impl Course {
             buried: BTreeSet::new(),
             live_bytes: 0,
             is_new: true,
+            is_displaced: false,
             live: None,
             candidate: None,
             looks: 0,
@@ -178,6 +183,12 @@ impl Course {
         let is_known = !self.is_unknown;
         let mark = mark.filter(|mark| is_known && mark.number >= self.state.mark.number);
         if let Some(mark) = mark {
+            if mark.head != self.state.mark.head {
+                // It may be about no file that is here, and ours about one that is: a folder
+                // that was restored is behind the target.
+                self.state.put_aside();
+            }
+            self.state.forget_aside(mark.head);
             self.state.mark = *mark;
         }
     }
@@ -248,6 +259,10 @@ impl Course {
             Err(error) => return Err(error),
         };
         self.looks = 0;
+        if self.is_displaced {
+            self.reading = Some(reading);
+            return Ok(Filled::Keep);
+        }
         let begin = reading.mark;
         let mut part = Part {
             stream: Arc::clone(&self.stream),
@@ -300,6 +315,7 @@ impl Course {
         let mut state = self.state.clone();
         state.done.insert(began, state.from_ns);
         state.again.remove(&began);
+        state.forget_aside(state.mark.head);
         state.from_ns = state.mark.last_ns;
         state.mark =
             Mark { number: state.mark.number + 1, last_ns: state.mark.last_ns, ..Mark::default() };
@@ -313,6 +329,7 @@ impl Course {
         }
         self.owed.retain(|owed| !state.done.contains_key(&owed.segment.began));
         (self.published, self.published_at) = (state.mark, now);
+        self.is_displaced = false;
         self.state = state;
     }
 
@@ -433,29 +450,39 @@ impl Course {
         let head = head_of(&head_bytes);
         if self.state.mark.offset > 0 && self.state.mark.head != head {
             warn!(
-                "a file of {} was removed before all of it was shipped; {name} is shipped from its \
-                 beginning",
+                "a file of {} is not there any more, or {name} was put before it, and not all of \
+                 it was shipped; it goes on where it was when it is next again",
                 self.stream.shown()
             );
+            self.state.put_aside();
+            self.is_displaced = true;
             let Mark { number, last_ns, .. } = self.state.mark;
+            // The times of one that is older are not behind those that were given since: they
+            // are what they were, so that it replaces itself in a database.
+            let last_ns = match which {
+                Which::Closed(began) if began_ns(began, ground) < last_ns => 0,
+                _ => last_ns,
+            };
             self.state.mark = Mark { number: number + 1, last_ns, ..Mark::default() };
             self.state.from_ns = last_ns;
         }
-        if source.ends_before(self.state.mark.offset) {
-            self.was_cut(name);
-        }
         if self.state.mark.offset == 0 {
             let number = self.state.mark.number;
-            if let Some(aside) = self.state.aside.filter(|aside| aside.head == head) {
-                // It goes on where it was before others were sent again.
-                self.state.mark = Mark { number, ..aside };
-                self.state.aside = None;
+            let aside = self.state.asides.iter().find(|aside| aside.mark.head == head);
+            if let Some(&Aside { mark, from_ns }) = aside {
+                // It goes on where it was before others took its place.
+                self.state.mark = Mark { number, ..mark };
+                self.state.from_ns = from_ns;
+                self.state.forget_aside(head);
             } else if let Which::Closed(began) = which
                 && let Some(&from_ns) = self.state.again.get(&began)
             {
                 (self.state.mark.last_ns, self.state.from_ns) = (from_ns, from_ns);
             }
             self.state.mark.head = head;
+        }
+        if source.ends_before(self.state.mark.offset) {
+            self.was_cut(name);
         }
         let mark = self.state.mark;
         if let (Source::Lines { .. }, 0) = (&source, mark.offset) {
@@ -652,6 +679,12 @@ fn whole_lines(disk: &dyn Disk, folder: &str, name: &str) -> Option<Tail> {
         end = begin;
     }
     Some(Tail { id: facts.id, safe_bytes: end })
+}
+
+/// When a segment begins, in nanoseconds since 1970.
+fn began_ns(began: Began, ground: &Ground) -> i64 {
+    let at = began.to_timestamp(&ground.zone).map(|at| at.as_nanosecond());
+    at.and_then(|at| i64::try_from(at).ok()).unwrap_or(i64::MAX)
 }
 
 /// Does a file still begin so? Who cannot see it does not know.

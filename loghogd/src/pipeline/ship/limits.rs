@@ -30,6 +30,10 @@ pub const DECODERS_MAX: usize = 4;
 /// and the beginning of its body.
 pub const HEAD_BYTES: usize = 512;
 
+/// Files of a stream of which it is remembered how far they are though others have come
+/// before them. Beyond it the oldest is forgotten: it would be shipped from its beginning.
+pub const ASIDES_MAX: usize = 16;
+
 /// Files of one target that stay open between two batches. The others are opened again.
 pub const OPEN_FILES_MAX: usize = 64;
 

@@ -258,7 +258,7 @@ impl Run {
         let mut batch = Batch::default();
         let mut through: Vec<(Stream, Option<Began>)> = Vec::new();
         let mut looks = BTreeSet::new();
-        let mut again = Vec::new();
+        let (mut again, mut displaced) = (Vec::new(), Vec::new());
         let mut left = limits;
         while left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX {
             let Some(stream) = self.ready.take() else { break };
@@ -280,6 +280,10 @@ impl Run {
                 Ok(Filled::Nothing) => {}
                 Ok(Filled::Look) => {
                     looks.insert(stream.app.clone());
+                    again.push(stream);
+                }
+                Ok(Filled::Keep) => {
+                    displaced.push(stream.clone());
                     again.push(stream);
                 }
                 Ok(Filled::Through(began)) => {
@@ -324,6 +328,10 @@ impl Run {
             if let Some(began) = began {
                 self.finish(&stream, began)?;
             }
+        }
+        for stream in displaced {
+            let state = self.courses.get(&stream).map(|course| course.state.clone());
+            self.keep(&stream, state.unwrap_or_default())?;
         }
         self.close_surplus();
         let pause = self.throttle.pay(batch.bytes() as u64, Instant::now());

@@ -16,6 +16,7 @@ use super::super::dead;
 use super::super::destination::{self, Gone};
 use super::super::limits::{PROGRESS_EVERY, TROUBLE_WINDOW};
 use super::super::mark::Stream;
+use super::super::receipts::State;
 use super::super::status::{Doing, Stopped};
 use super::super::target::{Refused, Scope, Trouble};
 use super::wait::{Ended, chance};
@@ -91,22 +92,7 @@ impl Run {
     pub(super) fn finish(&mut self, stream: &Stream, began: Began) -> Result<(), Trouble> {
         let Some(course) = self.courses.get_mut(stream) else { return Ok(()) };
         let (state, facility) = (course.finish(began), Arc::clone(&course.facility));
-        match self.receipts.put(&self.name, stream, state.clone()) {
-            Ok(()) => course.took(state, Instant::now()),
-            Err(error) => {
-                let what =
-                    format!("cannot keep the receipt for a segment of {}: {error}", stream.shown());
-                if error.kind() == io::ErrorKind::FileTooLarge {
-                    let remedy = "keep fewer segments (backup_count, max_age, max_total_size)";
-                    return Err(Trouble::Stop {
-                        scope: Scope::Stream(Arc::clone(&course.stream)),
-                        what,
-                        remedy: remedy.to_owned(),
-                    });
-                }
-                return Err(Trouble::later(format!("{what}; {}", disk::remedy(&error))));
-            }
-        }
+        self.keep(stream, state)?;
         if self.receipts.is_everywhere(&facility, &stream.live, began) {
             let segment = Segment { live: stream.live.clone(), began, format: None };
             self.ground.tallies.remove(&stream.app, &segment);
@@ -114,6 +100,22 @@ impl Run {
         self.stats.add(Counter::ShippedSegments, 1);
         self.bell.ring_for(&stream.app);
         Ok(())
+    }
+
+    /// Publishes where a stream is now: that is safe before anything else of it leaves.
+    pub(super) fn keep(&mut self, stream: &Stream, state: State) -> Result<(), Trouble> {
+        let Some(course) = self.courses.get_mut(stream) else { return Ok(()) };
+        let Err(error) = self.receipts.put(&self.name, stream, state.clone()) else {
+            course.took(state, Instant::now());
+            return Ok(());
+        };
+        let what = format!("cannot keep the receipt for a segment of {}: {error}", stream.shown());
+        if error.kind() == io::ErrorKind::FileTooLarge {
+            let remedy = "keep fewer segments (backup_count, max_age, max_total_size)".to_owned();
+            let scope = Scope::Stream(Arc::clone(&course.stream));
+            return Err(Trouble::Stop { scope, what, remedy });
+        }
+        Err(Trouble::later(format!("{what}; {}", disk::remedy(&error))))
     }
 
     /// Publishes how far files are that are not through; returns when to do so again.

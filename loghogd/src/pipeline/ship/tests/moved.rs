@@ -24,12 +24,37 @@ impl World {
         bodies.iter().for_each(|body| self.write("h", body, 1));
     }
 
+    /// Ends behind the next batch, and begins anew.
+    fn end_behind_a_batch(&mut self) {
+        self.far.lock().unwrap().mishaps = vec![Mishap::Ended];
+        self.step();
+    }
+
+    /// Sends again what stands in the segment of this number.
+    fn replay(&mut self, number: usize) {
+        let segment = self.closed("h-root.log").remove(number);
+        let from = segment.began.to_timestamp(&TimeZone::UTC).unwrap();
+        let to = from + jiff::SignedDuration::from_micros(1);
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        assert!(self.bell.notices.replay("far", Replay { from, to, answer }));
+        self.run_mut(Run::hear);
+        assert_eq!(answered.recv().unwrap().unwrap(), 1);
+    }
+
     fn run_mut(&mut self, what: impl FnOnce(&mut Run)) {
         what(self.run.as_mut().unwrap());
     }
 
     fn status(&self) -> Status {
         self.run.as_ref().unwrap().board.status()
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -130,4 +155,162 @@ fn what_stands_in_the_place_of_a_segment_lets_its_stream_rest_and_others_go_on()
         world.step();
     }
     assert_eq!((world.status().state, world.status().backlog_segments), (Doing::Idle, 0));
+}
+
+#[test]
+fn a_segment_that_is_put_back_does_not_make_the_live_file_go_again() {
+    for how in [How::Marks, How::Points] {
+        let mut world = World::new(how, true);
+        world.write_all(&["old", "old too"]);
+        world.turn("h");
+        world.seal("h");
+        world.write_all(&["1", "2"]);
+        world.step();
+        let name = world.closed("h-root.log").remove(0).to_string();
+        let kept = fs::read(world.path(&name)).unwrap();
+        world.trim("h");
+        world.bell.notices.changed(&["app".into()].into(), false);
+        world.write_all(&["3"]);
+        world.step();
+        world.run_mut(Run::note_now);
+        fs::write(world.path(&name), kept).unwrap();
+        world.start();
+        // It ends where the mark of the live file is known here only.
+        world.end_behind_a_batch();
+        world.write_all(&["4"]);
+        world.step();
+        world.step();
+        match how {
+            How::Marks => {
+                assert_eq!(
+                    world.bodies("h"),
+                    ["old", "old too", "1", "2", "3", "old", "old too", "4"]
+                );
+            }
+            _ => world.check(&["h"]),
+        }
+        assert_eq!(world.status().backlog_segments, 0);
+    }
+}
+
+#[test]
+fn what_arrived_of_a_live_file_is_known_when_another_file_is_begun_before_it() {
+    let mut world = World::new(How::Marks, true);
+    world.write_all(&["old 1", "old 2", "old 3", "old 4"]);
+    world.turn("h");
+    world.write_all(&["1"]);
+    world.step();
+    let name = world.closed("h-root.log").remove(0).to_string();
+    let kept = fs::read(world.path(&name)).unwrap();
+    world.trim("h");
+    world.bell.notices.changed(&["app".into()].into(), false);
+    world.step();
+    world.run_mut(Run::note_now);
+    // Of this only the target knows.
+    world.write_all(&["2"]);
+    world.step();
+    fs::write(world.path(&name), kept).unwrap();
+    world.start();
+    world.end_behind_a_batch();
+    world.step();
+    world.step();
+    let old = ["old 1", "old 2", "old 3", "old 4"];
+    assert_eq!(world.bodies("h"), [&old[..], &["1", "2"], &old].concat());
+}
+
+#[test]
+fn a_segment_that_was_away_goes_on_where_it_was() {
+    let mut world = World::new(How::Marks, false);
+    world.write_all(&["1", "2", "3", "4", "5"]);
+    world.turn("h");
+    world.seal("h");
+    world.end_behind_a_batch();
+    let path = world.path(&world.closed("h-root.log").remove(0).to_string());
+    let elsewhere = path.with_extension("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    world.write_all(&["6"]);
+    world.turn("h");
+    world.seal("h");
+    world.step();
+    fs::rename(&elsewhere, &path).unwrap();
+    world.bell.notices.changed(&["app".into()].into(), false);
+    world.step();
+    assert_eq!(world.bodies("h"), ["1", "2", "3", "6", "4", "5"]);
+}
+
+#[test]
+fn a_folder_that_is_restored_goes_on_where_it_was_though_the_target_was_further() {
+    let mut world = World::new(How::Marks, true);
+    world.write_all(&["1", "2"]);
+    world.step();
+    world.run_mut(Run::note_now);
+    let state = world.folder.path().join(".loghogd/ship/far:app");
+    let snapshot = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect::<Vec<_>>()
+    };
+    let saved = [snapshot(&world.path("")), snapshot(&state)].concat();
+    world.write_all(&["3"]);
+    world.turn("h");
+    world.write_all(&["4"]);
+    world.step();
+    for folder in [world.path(""), state] {
+        fs::remove_dir_all(&folder).unwrap();
+        fs::create_dir(folder).unwrap();
+    }
+    saved.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    world.start();
+    world.write_all(&["5"]);
+    world.step();
+    world.check(&["h"]);
+    world.start();
+    world.turn("h");
+    world.step();
+    world.check(&["h"]);
+}
+
+#[test]
+fn whoever_asks_twice_does_not_make_the_live_file_go_again() {
+    let mut world = World::new(How::Marks, true);
+    for bodies in [&["a"][..], &["b1", "b2", "b3", "b4", "b5"], &["c1", "c2"]] {
+        world.write_all(bodies);
+        if bodies != ["c1", "c2"] {
+            world.turn("h");
+        }
+    }
+    world.step();
+    world.replay(1);
+    world.end_behind_a_batch();
+    // It connects, and hears how far it is.
+    world.far.lock().unwrap().stop = Some(Scope::Target);
+    world.step();
+    world.replay(0);
+    world.far.lock().unwrap().stop = None;
+    world.bell.notices.reloaded();
+    world.write_all(&["c3"]);
+    world.step();
+    let all = ["a", "b1", "b2", "b3", "b4", "b5", "c1", "c2"];
+    let again = ["b1", "b2", "b3", "a", "b1", "b2", "b3", "b4", "b5", "c3"];
+    assert_eq!(world.bodies("h"), [&all[..], &again].concat());
+}
+
+#[test]
+fn what_went_on_after_others_were_sent_again_can_be_sent_again_as_a_whole() {
+    let mut world = World::new(How::Marks, true);
+    world.write_all(&["a"]);
+    world.turn("h");
+    world.write_all(&["b", "c"]);
+    world.step();
+    world.replay(0);
+    world.step();
+    world.write_all(&["d"]);
+    // It is told by the target how far it is.
+    world.end_behind_a_batch();
+    world.write_all(&["e"]);
+    world.turn("h");
+    world.step();
+    assert_eq!(world.bodies("h"), ["a", "b", "c", "a", "d", "e"]);
+    world.replay(1);
+    world.step();
+    assert_eq!(world.bodies("h")[6..], ["b", "c", "d", "e"]);
 }
