@@ -40,6 +40,9 @@ pub const OPEN_FILES_MAX: usize = 64;
 /// How often progress within a file is noted here, if it is not noted by the target.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
+/// How often it is shown what there is to ship, while a target is busy or away.
+pub const SHOW_EVERY: Duration = Duration::from_secs(1);
+
 /// The longest time without a look at everything: what came by no notice, such as a
 /// segment that somebody has put back, is found then.
 pub const LOOK_EVERY: Duration = Duration::from_secs(600);

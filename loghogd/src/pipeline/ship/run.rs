@@ -86,6 +86,8 @@ pub(super) struct Run {
     pub(super) in_trouble: bool,
     /// When everything is looked at again.
     pub(super) look_at: Instant,
+    /// When progress is noted again, and shown, while it is busy or away.
+    pub(super) note_at: Instant,
     /// Nothing goes before a reload.
     pub(super) stopped: bool,
     pub(super) said: Option<(String, Instant)>,
@@ -138,6 +140,7 @@ impl Run {
             marks: HashMap::new(),
             in_trouble: false,
             look_at: now,
+            note_at: now,
             stopped: false,
             said: None,
         }
@@ -192,6 +195,7 @@ impl Run {
                 Err(trouble) => self.meet(trouble)?,
             }
             self.rouse();
+            self.note_when_due();
             // Others may have something to send meanwhile, or to say.
             let heard = self.listener.wait(Some(Instant::now()));
             self.take_note(heard);
@@ -223,6 +227,7 @@ impl Run {
     /// Trouble: waits, or stands still until somebody has done something.
     fn meet(&mut self, trouble: Trouble) -> Result<(), Ended> {
         self.courses.values_mut().for_each(Course::rewind);
+        self.note_when_due();
         let what = trouble.to_string();
         match trouble {
             Trouble::Ended => Err(Ended),

@@ -64,6 +64,8 @@ enum Mishap {
     Before,
     Uncommitted,
     Behind,
+    /// The target asks for a pause.
+    Asked,
     Ended,
 }
 
@@ -106,6 +108,10 @@ impl Records for Wire {
         let mishap = Wire::mishap(&mut far);
         if mishap == Mishap::Before {
             return Err(Trouble::later("the wire is cut"));
+        }
+        if mishap == Mishap::Asked {
+            let pause = Some(Duration::from_secs(300));
+            return Err(Trouble::Later { what: "too much".to_owned(), pause });
         }
         let (mut refused, mut arrived) = (Vec::new(), Vec::new());
         for (number, part) in batch.parts.iter().enumerate() {

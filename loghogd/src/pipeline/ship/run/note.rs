@@ -14,7 +14,7 @@ use super::super::batch::Batch;
 use super::super::course::Course;
 use super::super::dead;
 use super::super::destination::{self, Gone};
-use super::super::limits::{PROGRESS_EVERY, TROUBLE_WINDOW};
+use super::super::limits::{PROGRESS_EVERY, SHOW_EVERY, TROUBLE_WINDOW};
 use super::super::mark::Stream;
 use super::super::receipts::State;
 use super::super::status::{Doing, Stopped};
@@ -143,8 +143,29 @@ impl Run {
         wake_at
     }
 
-    /// Says how it is doing.
+    /// While it is busy or away: notes and shows how far it is, now and then.
+    pub(super) fn note_when_due(&mut self) {
+        let now = Instant::now();
+        if now >= self.note_at {
+            self.note_progress(false);
+            self.show_backlog();
+            self.note_at = now + SHOW_EVERY;
+        }
+    }
+
+    /// Says how it is doing, when there is nothing more to do.
     pub(super) fn show(&self) {
+        self.show_backlog();
+        let (is_stopped, is_resting) = (self.stopped, !self.resting.is_empty());
+        self.board.note(|status| {
+            if !is_stopped {
+                status.state = if is_resting { Doing::Retrying } else { Doing::Idle };
+            }
+        });
+    }
+
+    /// Says what there is to ship, and what stands still.
+    fn show_backlog(&self) {
         let owing = self.courses.values().filter(|course| !course.owed.is_empty());
         let oldest = owing.min_by_key(|course| course.owed.front().map(|owed| owed.segment.began));
         let oldest = oldest.and_then(|course| course.owed.front());
@@ -154,7 +175,9 @@ impl Run {
             segments += course.owed.len() as u64;
             bytes += course.owed.iter().map(|owed| owed.bytes).sum::<u64>();
             if self.ground.follows && course.owed.is_empty() {
-                bytes += course.live_bytes.saturating_sub(course.state.mark.offset);
+                let tail = self.ground.notices.tail(&course.stream, || None);
+                let safe_bytes = tail.map_or(course.live_bytes, |tail| tail.safe_bytes);
+                bytes += safe_bytes.saturating_sub(course.state.mark.offset);
             }
         }
         let stopped = |course: &Course| {
@@ -162,14 +185,10 @@ impl Run {
             Some(Stopped { stream: course.stream.shown(), what })
         };
         let stopped: Vec<Stopped> = self.courses.values().filter_map(stopped).collect();
-        let (is_stopped, is_resting) = (self.stopped, !self.resting.is_empty());
         self.board.note(|status| {
             (status.backlog_segments, status.backlog_bytes) = (segments, bytes);
             status.oldest = oldest;
             status.stopped = stopped;
-            if !is_stopped {
-                status.state = if is_resting { Doing::Retrying } else { Doing::Idle };
-            }
         });
     }
 
@@ -220,7 +239,7 @@ impl Run {
 
     /// Shows a trouble, and what is done about it.
     pub(super) fn note_error(&self, what: &str, state: Doing) {
-        self.show();
+        self.show_backlog();
         self.board.note(|status| status.retries += u64::from(state == Doing::Retrying));
         self.board.note_error(what, state);
     }

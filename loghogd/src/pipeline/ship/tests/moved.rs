@@ -45,6 +45,16 @@ impl World {
         what(self.run.as_mut().unwrap());
     }
 
+    /// Runs in a thread of its own while `meanwhile` looks on; ends then.
+    fn run_aside(&mut self, meanwhile: impl FnOnce(&mut World)) {
+        let (mut run, mut way) = (self.run.take().unwrap(), self.way.take().unwrap());
+        let surroundings = run.surroundings.clone();
+        let running = thread::spawn(move || run.step(&mut way));
+        meanwhile(self);
+        surroundings.end();
+        assert!(!running.join().unwrap(), "it had not ended");
+    }
+
     fn status(&self) -> Status {
         self.run.as_ref().unwrap().board.status()
     }
@@ -78,6 +88,22 @@ fn a_live_file_that_is_emptied_is_followed_at_once_with_what_is_new_in_it() {
             world.check(&["h"]);
         }
     }
+}
+
+#[test]
+fn of_a_file_that_was_cut_nothing_leaves_before_the_writer_has_noticed() {
+    let mut world = World::new(How::Marks, true);
+    world.write_all(&["1", "2", "3"]);
+    world.step();
+    fs::write(world.path("h-root.log"), "2026-11-20 12:00:01.000000 - h - not safe\n").unwrap();
+    world.run_mut(|run| run.courses.values_mut().for_each(|course| course.rewind()));
+    world.bell.notices.changed(&["app".into()].into(), false);
+    world.step();
+    world.check(&["h"]);
+    world.cut("h", 0);
+    world.write_all(&["4"]);
+    world.step();
+    world.check(&["h"]);
 }
 
 #[test]
@@ -313,4 +339,42 @@ fn what_went_on_after_others_were_sent_again_can_be_sent_again_as_a_whole() {
     world.replay(1);
     world.step();
     assert_eq!(world.bodies("h")[6..], ["b", "c", "d", "e"]);
+}
+
+#[test]
+fn progress_is_noted_while_a_target_is_busy() {
+    let mut world = World::new(How::Points, true);
+    // It pauses for long behind each batch.
+    world.rate_bytes = NonZeroU64::new(1);
+    world.start();
+    world.write_all(&["1", "2"]);
+    let receipts = world.run.as_ref().unwrap().receipts.clone();
+    world.run_aside(|world| {
+        let stream = world.stream("h");
+        wait_until("nothing is noted", || receipts.state("far", &stream).unwrap().mark.records > 0);
+    });
+}
+
+#[test]
+fn what_there_is_to_ship_is_shown_while_a_target_is_busy_or_away() {
+    for (mishap, state) in [(Mishap::None, Doing::Shipping), (Mishap::Asked, Doing::Retrying)] {
+        let mut world = World::new(How::Marks, true);
+        world.rate_bytes = NonZeroU64::new(1);
+        world.start();
+        world.far.lock().unwrap().mishaps = vec![mishap];
+        world.write_all(&["1"]);
+        let board = world.run.as_ref().unwrap().board.clone();
+        let far = Arc::clone(&world.far);
+        world.run_aside(|world| {
+            wait_until("nothing was delivered", || far.lock().unwrap().deliveries > 0);
+            let before = board.status().backlog_bytes;
+            world.write_all(&["2", "3", "4"]);
+            wait_until("what came meanwhile is not shown", || {
+                board.status().backlog_bytes > before + 50
+            });
+            world.turn("h");
+            wait_until("the turn is not shown", || board.status().backlog_segments == 1);
+            assert_eq!(board.status().state, state);
+        });
+    }
 }
