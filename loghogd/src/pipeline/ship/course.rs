@@ -180,9 +180,11 @@ impl Course {
     pub(super) fn follow(&mut self, mark: Option<&Mark>) {
         // What it says of an earlier file is through already. One that is ahead was not
         // noted here: a file before it had been removed by somebody.
-        let is_known = !self.is_unknown;
-        let mark = mark.filter(|mark| is_known && mark.number >= self.state.mark.number);
-        if let Some(mark) = mark {
+        let Some(mark) = mark.filter(|_| !self.is_unknown) else { return };
+        if mark.number < self.state.mark.number {
+            // Of one that was put aside, more may have arrived than was noted here.
+            self.state.advance_aside(mark);
+        } else {
             if mark.head != self.state.mark.head {
                 // It may be about no file that is here, and ours about one that is: a folder
                 // that was restored is behind the target.

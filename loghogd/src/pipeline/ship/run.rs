@@ -363,7 +363,10 @@ impl Run {
                 continue;
             }
             let course = self.courses.get(&stream).filter(|course| course.stopped.is_none());
-            let Some(course) = course else { continue };
+            let Some(course) = course else {
+                self.resting.remove(&stream);
+                continue;
+            };
             for (whole, bytes) in course.wholes(&self.ground) {
                 is_full = wholes.len() >= SEGMENTS_TOGETHER_MAX || bytes > room;
                 if is_full && !wholes.is_empty() {

@@ -69,6 +69,14 @@ impl State {
         self.asides.push(Aside { mark, from_ns: self.from_ns });
     }
 
+    /// So much has arrived of a file, at least, if it was put aside.
+    pub fn advance_aside(&mut self, mark: &Mark) {
+        let aside = self.asides.iter_mut().find(|aside| aside.mark.head == mark.head);
+        if let Some(aside) = aside.filter(|aside| aside.mark.offset < mark.offset) {
+            aside.mark = Mark { number: 0, ..*mark };
+        }
+    }
+
     /// Nothing of a file that begins so waits.
     pub fn forget_aside(&mut self, head: u64) {
         self.asides.retain(|aside| aside.mark.head != head);

@@ -321,6 +321,25 @@ fn whoever_asks_twice_does_not_make_the_live_file_go_again() {
 }
 
 #[test]
+fn whoever_asks_before_the_target_has_said_how_far_it_is_has_nothing_else_twice() {
+    let mut world = World::new(How::Marks, true);
+    world.write_all(&["a"]);
+    world.turn("h");
+    world.write_all(&["b"]);
+    world.step();
+    world.run_mut(Run::note_now);
+    // Of this only the target knows.
+    world.write_all(&["c"]);
+    world.step();
+    world.start();
+    world.run_mut(Run::hear);
+    world.replay(0);
+    world.write_all(&["d"]);
+    world.step();
+    assert_eq!(world.bodies("h"), ["a", "b", "c", "a", "d"]);
+}
+
+#[test]
 fn what_went_on_after_others_were_sent_again_can_be_sent_again_as_a_whole() {
     let mut world = World::new(How::Marks, true);
     world.write_all(&["a"]);
