@@ -95,7 +95,8 @@ fn of_a_file_that_was_cut_nothing_leaves_before_the_writer_has_noticed() {
     let mut world = World::new(How::Marks, true);
     world.write_all(&["1", "2", "3"]);
     world.step();
-    fs::write(world.path("h-root.log"), "2026-11-20 12:00:01.000000 - h - not safe\n").unwrap();
+    let lines = "2026-11-20 12:00:01.000000 - h - not safe\n".repeat(2);
+    fs::write(world.path("h-root.log"), lines).unwrap();
     world.run_mut(|run| run.courses.values_mut().for_each(|course| course.rewind()));
     world.bell.notices.changed(&["app".into()].into(), false);
     world.step();
@@ -171,6 +172,12 @@ fn what_stands_in_the_place_of_a_segment_lets_its_stream_rest_and_others_go_on()
     assert_eq!((status.state, status.backlog_segments), (Doing::Retrying, 2));
     let what = status.last_error.unwrap().what;
     assert!(what.contains(" cannot be read: ") && what.contains("move away"), "{what}");
+    // Nothing that is heard shortens their rests, which become longer.
+    for _ in 0..20 {
+        world.bell.notices.changed(&["app".into()].into(), false);
+        world.step();
+    }
+    assert!(world.status().retries < 20, "{}", world.status().retries);
     for path in &bad {
         fs::rename(path.with_extension("elsewhere"), path).unwrap();
     }
