@@ -36,7 +36,7 @@ pub use batch::{Batch, Part};
 pub use crew::{Asked, Shared, Shippers, try_out};
 pub use mark::{Mark, Stream};
 pub use notices::{Heard, Listener, Notices, Replay, Tail};
-pub use receipts::{Receipts, State};
+pub use receipts::{Aside, Receipts, State};
 pub use record::{Reader as RecordReader, Record, Times as RecordTimes, host_of};
 pub use split::{Message, Splitter};
 pub use status::{Doing, Error, Status, Stopped};

@@ -16,7 +16,7 @@ use super::batch::{Batch, Part};
 use super::limits::{FIRST_READ_BYTES, HEAD_BYTES, LOOKS_MAX, READ_BYTES};
 use super::mark::{Mark, Stream};
 use super::notices::{Notices, Tail};
-use super::receipts::State;
+use super::receipts::{Aside, State};
 use super::record::Reader;
 use super::split::Splitter;
 use super::target::{Limits, Surroundings, Whole};
@@ -63,6 +63,8 @@ pub(super) struct Course {
     /// How far the live file was safe when it was looked at last, in bytes.
     pub(super) live_bytes: u64,
     is_new: bool,
+    /// The mark was put aside, and that is not published.
+    is_displaced: bool,
     /// The live file that is known to come behind all that is owed; and one of which that
     /// will be known when the folder has been looked at once more.
     live: Option<(u64, u64)>,
@@ -134,6 +136,8 @@ pub(super) enum Filled {
     Through(Began),
     /// The folder has to be looked at before anything else: a file has turned.
     Look,
+    /// Where it is has to be published before anything else: another file is next than was.
+    Keep,
 }
 
 impl Course {
@@ -159,6 +163,7 @@ impl Course {
             buried: BTreeSet::new(),
             live_bytes: 0,
             is_new: true,
+            is_displaced: false,
             live: None,
             candidate: None,
             looks: 0,
@@ -175,9 +180,17 @@ impl Course {
     pub(super) fn follow(&mut self, mark: Option<&Mark>) {
         // What it says of an earlier file is through already. One that is ahead was not
         // noted here: a file before it had been removed by somebody.
-        let is_known = !self.is_unknown;
-        let mark = mark.filter(|mark| is_known && mark.number >= self.state.mark.number);
-        if let Some(mark) = mark {
+        let Some(mark) = mark.filter(|_| !self.is_unknown) else { return };
+        if mark.number < self.state.mark.number {
+            // Of one that was put aside, more may have arrived than was noted here.
+            self.state.advance_aside(mark);
+        } else {
+            if mark.head != self.state.mark.head {
+                // It may be about no file that is here, and ours about one that is: a folder
+                // that was restored is behind the target.
+                self.state.put_aside();
+            }
+            self.state.forget_aside(mark.head);
             self.state.mark = *mark;
         }
     }
@@ -185,6 +198,12 @@ impl Course {
     /// Forgets what was read ahead of the mark: it is delivered again from there.
     pub(super) fn rewind(&mut self) {
         self.reading = None;
+    }
+
+    /// The name of the file that is next.
+    pub(super) fn next_name(&self) -> String {
+        let next = self.owed.front().map(|owed| owed.segment.to_string());
+        next.unwrap_or_else(|| self.stream.live.to_string())
     }
 
     /// Is a file open?
@@ -242,6 +261,10 @@ impl Course {
             Err(error) => return Err(error),
         };
         self.looks = 0;
+        if self.is_displaced {
+            self.reading = Some(reading);
+            return Ok(Filled::Keep);
+        }
         let begin = reading.mark;
         let mut part = Part {
             stream: Arc::clone(&self.stream),
@@ -294,6 +317,7 @@ impl Course {
         let mut state = self.state.clone();
         state.done.insert(began, state.from_ns);
         state.again.remove(&began);
+        state.forget_aside(state.mark.head);
         state.from_ns = state.mark.last_ns;
         state.mark =
             Mark { number: state.mark.number + 1, last_ns: state.mark.last_ns, ..Mark::default() };
@@ -307,6 +331,7 @@ impl Course {
         }
         self.owed.retain(|owed| !state.done.contains_key(&owed.segment.began));
         (self.published, self.published_at) = (state.mark, now);
+        self.is_displaced = false;
         self.state = state;
     }
 
@@ -320,7 +345,12 @@ impl Course {
             Which::Live(id) => {
                 let tail = ground.notices.tail(&self.stream, || None);
                 match (tail, &mut reading.source) {
-                    (Some(tail), Source::Lines { end, .. }) if tail.id == id => {
+                    // Somebody may have cut it, and it may be longer since than it was.
+                    (Some(tail), Source::Lines { file, at, end })
+                        if tail.id == id
+                            && tail.safe_bytes >= *at
+                            && begins_with(&**file, reading.mark.head) =>
+                    {
                         *end = tail.safe_bytes;
                         self.live_bytes = tail.safe_bytes;
                         true
@@ -353,20 +383,25 @@ impl Course {
     }
 
     fn open_closed(&mut self, ground: &Ground, segment: &Segment) -> io::Result<Reading> {
-        // It may be deleted as long as nobody holds it.
-        let claim = ground.claims.claim(&self.stream.app, segment);
         let name = segment.to_string();
-        let file = ground.disk.open(&self.stream.app, &name)?;
-        let source = match segment.format {
-            Some(format) => Source::Sealed(Box::new(Lines::open(file, Some(format))?)),
-            None => {
-                // What turned a moment ago may not be safe yet.
-                file.sync()?;
-                let end = file.facts()?.bytes;
-                Source::Lines { file, at: 0, end }
+        loop {
+            // It may be deleted as long as nobody holds it.
+            let claim = ground.claims.claim(&self.stream.app, segment);
+            let file = ground.disk.open(&self.stream.app, &name)?;
+            let source = match segment.format {
+                Some(format) => Source::Sealed(Box::new(Lines::open(file, Some(format))?)),
+                None => {
+                    // What turned a moment ago may not be safe yet.
+                    file.sync()?;
+                    let end = file.facts()?.bytes;
+                    Source::Lines { file, at: 0, end }
+                }
+            };
+            let which = Which::Closed(segment.began);
+            if let Some(reading) = self.begin(ground, which, source, &name, Some(claim))? {
+                return Ok(reading);
             }
-        };
-        self.begin(ground, Which::Closed(segment.began), source, &name, Some(claim))
+        }
     }
 
     fn open_live(&mut self, ground: &Ground) -> io::Result<Opened> {
@@ -384,19 +419,27 @@ impl Course {
             return Ok(Opened::Look);
         }
         let file = ground.disk.open(folder, name)?;
-        if file.facts()?.id != tail.id {
+        let facts = file.facts()?;
+        if facts.id != tail.id {
             self.live = None;
             return Ok(Opened::Look);
+        }
+        if facts.bytes < tail.safe_bytes {
+            // Somebody has cut it. When the writer has seen that, it says how far it is safe.
+            return Ok(Opened::Nothing);
         }
         // Whoever wrote it before this process may not have synced it.
         file.sync()?;
         let source = Source::Lines { file, at: 0, end: tail.safe_bytes };
         let name = name.to_owned();
-        let reading = self.begin(ground, Which::Live(tail.id), source, &name, None)?;
-        Ok(Opened::Reading(Box::new(reading)))
+        Ok(match self.begin(ground, Which::Live(tail.id), source, &name, None)? {
+            Some(reading) => Opened::Reading(Box::new(reading)),
+            None => Opened::Look,
+        })
     }
 
-    /// Goes to the mark in a file that was opened, if it is about this file.
+    /// Goes to the mark in a file that was opened, if it is about this file. None when the
+    /// file turns out to be shorter only by reading it: it has to be opened once more.
     fn begin(
         &mut self,
         ground: &Ground,
@@ -404,25 +447,35 @@ impl Course {
         mut source: Source,
         name: &str,
         claim: Option<Claim>,
-    ) -> io::Result<Reading> {
+    ) -> io::Result<Option<Reading>> {
         let head_bytes = source.take_up_to(HEAD_BYTES)?;
         let head = head_of(&head_bytes);
         if self.state.mark.offset > 0 && self.state.mark.head != head {
             warn!(
-                "a file of {} was removed before all of it was shipped; {name} is shipped from its \
-                 beginning",
+                "a file of {} is not there any more, or {name} was put before it, and not all of \
+                 it was shipped; it goes on where it was when it is next again",
                 self.stream.shown()
             );
+            self.state.put_aside();
+            self.is_displaced = true;
             let Mark { number, last_ns, .. } = self.state.mark;
+            // The times of one that is older are not behind those that were given since: they
+            // are what they were, so that it replaces itself in a database.
+            let last_ns = match which {
+                Which::Closed(began) if began_ns(began, ground) < last_ns => 0,
+                _ => last_ns,
+            };
             self.state.mark = Mark { number: number + 1, last_ns, ..Mark::default() };
             self.state.from_ns = last_ns;
         }
         if self.state.mark.offset == 0 {
             let number = self.state.mark.number;
-            if let Some(aside) = self.state.aside.filter(|aside| aside.head == head) {
-                // It goes on where it was before others were sent again.
-                self.state.mark = Mark { number, ..aside };
-                self.state.aside = None;
+            let aside = self.state.asides.iter().find(|aside| aside.mark.head == head);
+            if let Some(&Aside { mark, from_ns }) = aside {
+                // It goes on where it was before others took its place.
+                self.state.mark = Mark { number, ..mark };
+                self.state.from_ns = from_ns;
+                self.state.forget_aside(head);
             } else if let Which::Closed(began) = which
                 && let Some(&from_ns) = self.state.again.get(&began)
             {
@@ -430,14 +483,20 @@ impl Course {
             }
             self.state.mark.head = head;
         }
+        if source.ends_before(self.state.mark.offset) {
+            self.was_cut(name);
+        }
         let mark = self.state.mark;
         if let (Source::Lines { .. }, 0) = (&source, mark.offset) {
             // Its name has to be as safe as its lines are, or after a loss of power these
             // stand under another one, and would be shipped once more.
             ground.disk.sync_folder(&self.stream.app)?;
         }
-        let buffer = source.skip(head_bytes, mark.offset, &ground.surroundings)?;
-        Ok(Reading {
+        let Some(buffer) = source.skip(head_bytes, mark.offset, &ground.surroundings)? else {
+            self.was_cut(name);
+            return Ok(None);
+        };
+        Ok(Some(Reading {
             which,
             source,
             buffer,
@@ -447,7 +506,20 @@ impl Course {
             ended: false,
             read_bytes: FIRST_READ_BYTES,
             _claim: claim,
-        })
+        }))
+    }
+
+    /// A file is shorter than what was shipped of it. What came to it since may stand
+    /// anywhere.
+    fn was_cut(&mut self, name: &str) {
+        warn!(
+            "somebody has cut {name} of {}: what is in it now is shipped from its beginning",
+            self.stream.shown()
+        );
+        let Mark { number, head, .. } = self.state.mark;
+        // With the same times as before: what is still in it replaces itself in a database.
+        let last_ns = self.state.from_ns;
+        self.state.mark = Mark { number: number + 1, last_ns, head, ..Mark::default() };
     }
 }
 
@@ -508,6 +580,11 @@ impl Source {
         matches!(self, Source::Lines { at, end, .. } if at >= end)
     }
 
+    /// Is it known to be shorter? Of a sealed segment that shows when it is read.
+    fn ends_before(&self, offset: u64) -> bool {
+        matches!(self, Source::Lines { end, .. } if *end < offset)
+    }
+
     /// How many bytes there are at most, and one to see the end by.
     fn left(&self) -> usize {
         match self {
@@ -533,22 +610,23 @@ impl Source {
         Ok(beginning)
     }
 
-    /// Goes to `offset`; `beginning` was read already. Returns what of it stands behind.
+    /// Goes to `offset`; `beginning` was read already. Returns what of it stands behind, or
+    /// None when the file is shorter.
     fn skip(
         &mut self,
         mut beginning: Vec<u8>,
         offset: u64,
         surroundings: &Surroundings,
-    ) -> io::Result<Vec<u8>> {
+    ) -> io::Result<Option<Vec<u8>>> {
         if let Source::Lines { at, .. } = self {
             *at = offset;
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let read = beginning.len() as u64;
         if offset <= read {
             let offset = usize::try_from(offset).unwrap_or(beginning.len());
             beginning.drain(..offset);
-            return Ok(beginning);
+            return Ok(Some(beginning));
         }
         let mut left = offset - read;
         let mut slice = vec![0; READ_BYTES];
@@ -558,11 +636,11 @@ impl Source {
             }
             let wanted = usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES);
             match self.read(slice.get_mut(..wanted).unwrap_or_default())? {
-                0 => break,
+                0 => return Ok(None),
                 bytes => left -= bytes as u64,
             }
         }
-        Ok(Vec::new())
+        Ok(Some(Vec::new()))
     }
 }
 
@@ -603,6 +681,19 @@ fn whole_lines(disk: &dyn Disk, folder: &str, name: &str) -> Option<Tail> {
         end = begin;
     }
     Some(Tail { id: facts.id, safe_bytes: end })
+}
+
+/// When a segment begins, in nanoseconds since 1970.
+fn began_ns(began: Began, ground: &Ground) -> i64 {
+    let at = began.to_timestamp(&ground.zone).map(|at| at.as_nanosecond());
+    at.and_then(|at| i64::try_from(at).ok()).unwrap_or(i64::MAX)
+}
+
+/// Does a file still begin so? Who cannot see it does not know.
+fn begins_with(file: &dyn DiskFile, head: u64) -> bool {
+    let mut beginning = [0; HEAD_BYTES];
+    let read = file.read_at(&mut beginning, 0).unwrap_or(0);
+    head_of(beginning.get(..read).unwrap_or_default()) == head
 }
 
 /// What tells a file from others: a checksum of its first line, or as much of that as

@@ -30,11 +30,18 @@ pub const DECODERS_MAX: usize = 4;
 /// and the beginning of its body.
 pub const HEAD_BYTES: usize = 512;
 
+/// Files of a stream of which it is remembered how far they are though others have come
+/// before them. Beyond it the oldest is forgotten: it would be shipped from its beginning.
+pub const ASIDES_MAX: usize = 16;
+
 /// Files of one target that stay open between two batches. The others are opened again.
 pub const OPEN_FILES_MAX: usize = 64;
 
 /// How often progress within a file is noted here, if it is not noted by the target.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is shown what there is to ship, while a target is busy or away.
+pub const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// The longest time without a look at everything: what came by no notice, such as a
 /// segment that somebody has put back, is found then.

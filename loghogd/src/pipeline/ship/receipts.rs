@@ -19,7 +19,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use state::State;
+pub use state::{Aside, State};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;

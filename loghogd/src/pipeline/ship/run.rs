@@ -46,7 +46,6 @@ use super::receipts::Receipts;
 use super::status::{Board, Doing};
 use super::target::{Arrived, Limits, Records, Scope, Segments, Surroundings, Trouble, Whole};
 use crate::config::facility::Table;
-use crate::pipeline::claims::Claim;
 use crate::pipeline::cold::Bell;
 use crate::pipeline::rotate::name::Began;
 use crate::stats::{Counter, Stats};
@@ -87,6 +86,8 @@ pub(super) struct Run {
     pub(super) in_trouble: bool,
     /// When everything is looked at again.
     pub(super) look_at: Instant,
+    /// When progress is noted again, and shown, while it is busy or away.
+    pub(super) note_at: Instant,
     /// Nothing goes before a reload.
     pub(super) stopped: bool,
     pub(super) said: Option<(String, Instant)>,
@@ -139,6 +140,7 @@ impl Run {
             marks: HashMap::new(),
             in_trouble: false,
             look_at: now,
+            note_at: now,
             stopped: false,
             said: None,
         }
@@ -193,6 +195,7 @@ impl Run {
                 Err(trouble) => self.meet(trouble)?,
             }
             self.rouse();
+            self.note_when_due();
             // Others may have something to send meanwhile, or to say.
             let heard = self.listener.wait(Some(Instant::now()));
             self.take_note(heard);
@@ -224,6 +227,7 @@ impl Run {
     /// Trouble: waits, or stands still until somebody has done something.
     fn meet(&mut self, trouble: Trouble) -> Result<(), Ended> {
         self.courses.values_mut().for_each(Course::rewind);
+        self.note_when_due();
         let what = trouble.to_string();
         match trouble {
             Trouble::Ended => Err(Ended),
@@ -259,7 +263,7 @@ impl Run {
         let mut batch = Batch::default();
         let mut through: Vec<(Stream, Option<Began>)> = Vec::new();
         let mut looks = BTreeSet::new();
-        let mut again = Vec::new();
+        let (mut again, mut displaced) = (Vec::new(), Vec::new());
         let mut left = limits;
         while left.records > 0 && left.bytes > 0 && batch.parts.len() < PARTS_MAX {
             let Some(stream) = self.ready.take() else { break };
@@ -283,6 +287,10 @@ impl Run {
                     looks.insert(stream.app.clone());
                     again.push(stream);
                 }
+                Ok(Filled::Keep) => {
+                    displaced.push(stream.clone());
+                    again.push(stream);
+                }
                 Ok(Filled::Through(began)) => {
                     through.push((stream.clone(), Some(began)));
                     again.push(stream);
@@ -297,7 +305,10 @@ impl Run {
                     again.push(stream);
                 }
                 Err(_) if self.surroundings.has_ended() => return Err(Trouble::Ended),
-                Err(error) => self.cannot_read(&stream, &error),
+                Err(error) => {
+                    let name = self.courses.get(&stream).map(Course::next_name);
+                    self.cannot_read(&stream, &name.unwrap_or_default(), &error);
+                }
             }
         }
         // Whatever comes: they have more to send, or the same again.
@@ -323,6 +334,10 @@ impl Run {
                 self.finish(&stream, began)?;
             }
         }
+        for stream in displaced {
+            let state = self.courses.get(&stream).map(|course| course.state.clone());
+            self.keep(&stream, state.unwrap_or_default())?;
+        }
         self.close_surplus();
         let pause = self.throttle.pay(batch.bytes() as u64, Instant::now());
         self.wait(pause).map_err(|Ended| Trouble::Ended)
@@ -338,48 +353,71 @@ impl Run {
 
     /// The next sealed segments of the first streams that have some.
     fn ship_segments(&mut self, target: &mut dyn Segments) -> Result<(), Trouble> {
-        let (mut wholes, mut sizes, mut streams) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wholes, mut sizes, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut gone, mut unread) = (BTreeSet::new(), Vec::new());
+        let mut streams = Vec::new();
         let mut room = self.throttle.portion(SEGMENTS_BYTES_MAX) as u64;
         let mut is_full = false;
         while !is_full && let Some(stream) = self.ready.take() {
+            if self.rests(&stream) {
+                continue;
+            }
             let course = self.courses.get(&stream).filter(|course| course.stopped.is_none());
-            let Some(course) = course else { continue };
+            let Some(course) = course else {
+                self.resting.remove(&stream);
+                continue;
+            };
             for (whole, bytes) in course.wholes(&self.ground) {
                 is_full = wholes.len() >= SEGMENTS_TOGETHER_MAX || bytes > room;
                 if is_full && !wholes.is_empty() {
                     break;
                 }
+                let claim = self.ground.claims.claim(&stream.app, &whole.segment);
+                let name = whole.segment.to_string();
+                match whole.disk.facts(&stream.app, &name) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => {
+                        gone.insert(stream.app.clone());
+                        break;
+                    }
+                    Err(error) => {
+                        unread.push((stream.clone(), name, error));
+                        break;
+                    }
+                }
                 room = room.saturating_sub(bytes);
                 wholes.push(whole);
                 sizes.push(bytes);
+                claims.push(claim);
             }
             streams.push(stream);
         }
-        if wholes.is_empty() {
-            return Ok(());
+        if !wholes.is_empty() {
+            // Whatever comes: they have more to send, or the same again.
+            streams.iter().for_each(|stream| self.ready.put(stream));
         }
-        // Whatever comes: they have more to send, or the same again.
-        streams.iter().for_each(|stream| self.ready.put(stream));
-        let claim = |whole: &Whole<'_>| self.ground.claims.claim(&whole.stream.app, &whole.segment);
-        let claims: Vec<Claim> = wholes.iter().map(claim).collect();
-        let is_gone = |whole: &&Whole<'_>| {
-            let found = whole.disk.facts(&whole.stream.app, &whole.segment.to_string());
-            found.ok().flatten().is_none()
+        let delivered = match wholes.is_empty() || !gone.is_empty() {
+            true => None,
+            false => {
+                self.board.note(|status| status.state = Doing::Shipping);
+                Some(target.deliver_all(&wholes))
+            }
         };
-        let gone = wholes.iter().filter(is_gone).map(|whole| whole.stream.app.clone());
-        let gone: BTreeSet<Box<str>> = gone.collect();
-        if !gone.is_empty() {
-            self.look(&gone, false);
-            return Ok(());
-        }
-        self.board.note(|status| status.state = Doing::Shipping);
-        let delivered = target.deliver_all(&wholes);
         // The trimmer is about to be woken: it is to find nobody here, and nobody
         // who only pauses. Until its receipt is kept, a segment is owed.
         drop(claims);
         let segment = |whole: Whole<'_>| (whole.stream, whole.segment.began);
         let segments: Vec<_> = wholes.into_iter().map(segment).zip(sizes).collect();
-        self.note_segments(&segments, delivered)
+        for stream in &streams {
+            match unread.iter().find(|(unread, ..)| unread == stream) {
+                Some((_, name, error)) => self.cannot_read(stream, name, error),
+                None => _ = self.resting.remove(stream),
+            }
+        }
+        if !gone.is_empty() {
+            self.look(&gone, false);
+        }
+        delivered.map_or(Ok(()), |delivered| self.note_segments(&segments, delivered))
     }
 
     /// Notes which segments have arrived, each behind those before it in its stream.
@@ -426,10 +464,20 @@ pub(super) fn say_begin(errand: Errand<'_>) {
 
 #[cfg(test)]
 impl Run {
-    /// Does what there is to do now, without waiting for more. False when it has ended.
-    pub(super) fn step(&mut self, way: &mut Way) -> bool {
+    /// Hears what there is to hear, and does nothing yet.
+    pub(super) fn hear(&mut self) {
         let heard = self.listener.wait(Some(Instant::now()));
         self.take_note(heard);
+    }
+
+    /// Notes all of its progress.
+    pub(super) fn note_now(&mut self) {
+        self.note_progress(true);
+    }
+
+    /// Does what there is to do now, without waiting for more. False when it has ended.
+    pub(super) fn step(&mut self, way: &mut Way) -> bool {
+        self.hear();
         self.rouse();
         let goes_on = self.stopped || self.work(way).is_ok();
         self.note_progress(false);

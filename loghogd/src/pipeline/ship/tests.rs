@@ -1,6 +1,8 @@
 //! Ships files that are written, turned, sealed and deleted meanwhile, to targets that
 //! fail before and after they have taken something, by threads that are killed.
 
+mod moved;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write as _;
@@ -20,7 +22,7 @@ use tokio::runtime::Runtime;
 use super::destination::Destination;
 use super::pace::Pauses;
 use super::run::{Errand, Run, Way};
-use super::status::Doing;
+use super::status::{Doing, Status};
 use super::target::{Arrived, Surroundings};
 use super::*;
 use crate::clock::Stamp;
@@ -62,6 +64,8 @@ enum Mishap {
     Before,
     Uncommitted,
     Behind,
+    /// The target asks for a pause.
+    Asked,
     Ended,
 }
 
@@ -104,6 +108,10 @@ impl Records for Wire {
         let mishap = Wire::mishap(&mut far);
         if mishap == Mishap::Before {
             return Err(Trouble::later("the wire is cut"));
+        }
+        if mishap == Mishap::Asked {
+            let pause = Some(Duration::from_secs(300));
+            return Err(Trouble::Later { what: "too much".to_owned(), pause });
         }
         let (mut refused, mut arrived) = (Vec::new(), Vec::new());
         for (number, part) in batch.parts.iter().enumerate() {

@@ -11,7 +11,8 @@
 //! last_ns 1795431600000000000
 //! head 0123456789abcdef      what that file begins with
 //! from_ns 1795431500000000000    the last unique time before that file
-//! aside 4096 17 1795431600000000000 0123456789abcdef    a file that has to wait for others
+//! aside 4096 17 1795431600000000000 0123456789abcdef 1795431500000000000    a file that has
+//!                            to wait for others: as above, without a number
 //! done 2026-11-20-00-00-00-000000 1795431500000000000   through; the last time before it
 //! again 2026-11-19-00-00-00-000000 1795431400000000000  is sent again
 //! ```
@@ -22,6 +23,7 @@ use std::fmt::Write as _;
 
 use crate::pipeline::rotate::name::{Began, Name};
 use crate::pipeline::ship::Mark;
+use crate::pipeline::ship::limits::ASIDES_MAX;
 
 /// The first line of a state.
 const HEAD_LINE: &str = "loghog-ship 1";
@@ -31,8 +33,9 @@ const HEAD_LINE: &str = "loghog-ship 1";
 pub struct State {
     /// How far the next file is.
     pub mark: Mark,
-    /// How far a file is that has to wait, because others before it are sent again.
-    pub aside: Option<Mark>,
+    /// How far files are in whose place others came before all of them was shipped: the
+    /// oldest first, each file once.
+    pub asides: Vec<Aside>,
     /// The last unique time before the next file.
     pub from_ns: i64,
     /// Segments that are through and still there, each with the last unique time before
@@ -42,7 +45,43 @@ pub struct State {
     pub again: BTreeMap<Began, i64>,
 }
 
+/// How far a file is that goes on when it is next again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// In the file; its number is of no use.
+    pub mark: Mark,
+    /// The last unique time before that file.
+    pub from_ns: i64,
+}
+
 impl State {
+    /// Puts the mark of the next file aside, as another file takes its place.
+    pub fn put_aside(&mut self) {
+        let Mark { offset, head, .. } = self.mark;
+        if offset == 0 {
+            return;
+        }
+        self.forget_aside(head);
+        if self.asides.len() >= ASIDES_MAX {
+            self.asides.remove(0);
+        }
+        let mark = Mark { number: 0, ..self.mark };
+        self.asides.push(Aside { mark, from_ns: self.from_ns });
+    }
+
+    /// So much has arrived of a file, at least, if it was put aside.
+    pub fn advance_aside(&mut self, mark: &Mark) {
+        let aside = self.asides.iter_mut().find(|aside| aside.mark.head == mark.head);
+        if let Some(aside) = aside.filter(|aside| aside.mark.offset < mark.offset) {
+            aside.mark = Mark { number: 0, ..*mark };
+        }
+    }
+
+    /// Nothing of a file that begins so waits.
+    pub fn forget_aside(&mut self, head: u64) {
+        self.asides.retain(|aside| aside.mark.head != head);
+    }
+
     pub(super) fn text(&self) -> String {
         let Mark { number, offset, records, last_ns, head } = self.mark;
         let mut text = format!(
@@ -51,8 +90,8 @@ impl State {
             self.from_ns
         );
         // A String takes everything.
-        if let Some(Mark { offset, records, last_ns, head, .. }) = self.aside {
-            let _ = writeln!(text, "aside {offset} {records} {last_ns} {head:016x}");
+        for Aside { mark: Mark { offset, records, last_ns, head, .. }, from_ns } in &self.asides {
+            let _ = writeln!(text, "aside {offset} {records} {last_ns} {head:016x} {from_ns}");
         }
         for (name, segments) in [("done", &self.done), ("again", &self.again)] {
             for (began, from_ns) in segments {
@@ -77,14 +116,17 @@ impl State {
                 "from_ns" => state.from_ns = value.parse().ok()?,
                 "aside" => {
                     let parts: Vec<&str> = value.split(' ').collect();
-                    let [offset, records, last_ns, head] = parts.as_slice() else { return None };
-                    state.aside = Some(Mark {
+                    let [offset, records, last_ns, head, from_ns] = parts.as_slice() else {
+                        return None;
+                    };
+                    let mark = Mark {
                         number: 0,
                         offset: offset.parse().ok()?,
                         records: records.parse().ok()?,
                         last_ns: last_ns.parse().ok()?,
                         head: u64::from_str_radix(head, 16).ok()?,
-                    });
+                    };
+                    state.asides.push(Aside { mark, from_ns: from_ns.parse().ok()? });
                 }
                 "done" | "again" => {
                     let (stamp, from_ns) = value.split_once(' ')?;

@@ -2,6 +2,7 @@ use super::state::began;
 use super::*;
 use crate::disk::simulated::{Cut, Fault, Operation, Restart, Simulated};
 use crate::pipeline::ship::Mark;
+use crate::pipeline::ship::limits::ASIDES_MAX;
 use nix::errno::Errno;
 use tempfile::TempDir;
 
@@ -16,11 +17,16 @@ fn web() -> Stream {
 fn state() -> State {
     State {
         mark: Mark { number: 12, offset: 4096, records: 17, last_ns: -5, head: 0x1234 },
-        aside: Some(Mark { number: 0, offset: 3, records: 2, last_ns: -9, head: 7 }),
+        asides: [7, 8].map(aside).into(),
         from_ns: -6,
         done: [(began("2026-11-20-00-00-00-000000").unwrap(), 5)].into(),
         again: [(began("2026-11-19-00-00-00-000000").unwrap(), -7)].into(),
     }
+}
+
+fn aside(head: u64) -> Aside {
+    let mark = Mark { number: 0, offset: 3, records: 2, last_ns: -9, head };
+    Aside { mark, from_ns: -8 }
 }
 
 fn numbered(number: u64) -> State {
@@ -245,4 +251,25 @@ fn a_folder_that_cannot_be_read_for_a_while_leaves_its_streams_unknown_so_long()
         assert_eq!(receipts.state("kafka", &web()), Ok(numbered(1)));
         receipts.put("kafka", &web(), numbered(2)).unwrap();
     }
+}
+
+#[test]
+fn each_file_is_put_aside_once_and_the_oldest_goes_when_there_are_too_many() {
+    let mut state = State::default();
+    state.put_aside();
+    assert_eq!(state.asides, [], "nothing of it has arrived");
+    let heads =
+        |state: &State| state.asides.iter().map(|aside| aside.mark.head).collect::<Vec<_>>();
+    let all: Vec<u64> = (1..=ASIDES_MAX as u64 + 1).collect();
+    for head in &all {
+        state.mark = Mark { number: 9, offset: 1, head: *head, ..Mark::default() };
+        state.put_aside();
+    }
+    assert_eq!(heads(&state), all[1..]);
+    state.mark = Mark { offset: 5, head: all[1], ..Mark::default() };
+    state.put_aside();
+    assert_eq!(heads(&state), [&all[2..], &all[1..2]].concat());
+    assert_eq!(state.asides.last().unwrap().mark.offset, 5);
+    state.forget_aside(all[1]);
+    assert_eq!(heads(&state), all[2..]);
 }

@@ -199,8 +199,10 @@ impl Run {
                 let from_ns = state.done.remove(began);
                 state.again.extend(from_ns.map(|from_ns| (*began, from_ns)));
             }
-            if state.mark.offset > 0 {
-                state.aside = Some(state.mark);
+            // One that is being sent again itself begins anew.
+            let next = course.owed.front().map(|owed| owed.segment.began);
+            if next.is_none_or(|began| !course.state.again.contains_key(&began)) {
+                state.put_aside();
             }
             let before = state.mark;
             state.mark =

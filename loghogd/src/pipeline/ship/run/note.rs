@@ -14,8 +14,9 @@ use super::super::batch::Batch;
 use super::super::course::Course;
 use super::super::dead;
 use super::super::destination::{self, Gone};
-use super::super::limits::{PROGRESS_EVERY, TROUBLE_WINDOW};
+use super::super::limits::{PROGRESS_EVERY, SHOW_EVERY, TROUBLE_WINDOW};
 use super::super::mark::Stream;
+use super::super::receipts::State;
 use super::super::status::{Doing, Stopped};
 use super::super::target::{Refused, Scope, Trouble};
 use super::wait::{Ended, chance};
@@ -91,22 +92,7 @@ impl Run {
     pub(super) fn finish(&mut self, stream: &Stream, began: Began) -> Result<(), Trouble> {
         let Some(course) = self.courses.get_mut(stream) else { return Ok(()) };
         let (state, facility) = (course.finish(began), Arc::clone(&course.facility));
-        match self.receipts.put(&self.name, stream, state.clone()) {
-            Ok(()) => course.took(state, Instant::now()),
-            Err(error) => {
-                let what =
-                    format!("cannot keep the receipt for a segment of {}: {error}", stream.shown());
-                if error.kind() == io::ErrorKind::FileTooLarge {
-                    let remedy = "keep fewer segments (backup_count, max_age, max_total_size)";
-                    return Err(Trouble::Stop {
-                        scope: Scope::Stream(Arc::clone(&course.stream)),
-                        what,
-                        remedy: remedy.to_owned(),
-                    });
-                }
-                return Err(Trouble::later(format!("{what}; {}", disk::remedy(&error))));
-            }
-        }
+        self.keep(stream, state)?;
         if self.receipts.is_everywhere(&facility, &stream.live, began) {
             let segment = Segment { live: stream.live.clone(), began, format: None };
             self.ground.tallies.remove(&stream.app, &segment);
@@ -114,6 +100,22 @@ impl Run {
         self.stats.add(Counter::ShippedSegments, 1);
         self.bell.ring_for(&stream.app);
         Ok(())
+    }
+
+    /// Publishes where a stream is now: that is safe before anything else of it leaves.
+    pub(super) fn keep(&mut self, stream: &Stream, state: State) -> Result<(), Trouble> {
+        let Some(course) = self.courses.get_mut(stream) else { return Ok(()) };
+        let Err(error) = self.receipts.put(&self.name, stream, state.clone()) else {
+            course.took(state, Instant::now());
+            return Ok(());
+        };
+        let what = format!("cannot keep the receipt for a segment of {}: {error}", stream.shown());
+        if error.kind() == io::ErrorKind::FileTooLarge {
+            let remedy = "keep fewer segments (backup_count, max_age, max_total_size)".to_owned();
+            let scope = Scope::Stream(Arc::clone(&course.stream));
+            return Err(Trouble::Stop { scope, what, remedy });
+        }
+        Err(Trouble::later(format!("{what}; {}", disk::remedy(&error))))
     }
 
     /// Publishes how far files are that are not through; returns when to do so again.
@@ -141,8 +143,29 @@ impl Run {
         wake_at
     }
 
-    /// Says how it is doing.
+    /// While it is busy or away: notes and shows how far it is, now and then.
+    pub(super) fn note_when_due(&mut self) {
+        let now = Instant::now();
+        if now >= self.note_at {
+            self.note_progress(false);
+            self.show_backlog();
+            self.note_at = now + SHOW_EVERY;
+        }
+    }
+
+    /// Says how it is doing, when there is nothing more to do.
     pub(super) fn show(&self) {
+        self.show_backlog();
+        let (is_stopped, is_resting) = (self.stopped, !self.resting.is_empty());
+        self.board.note(|status| {
+            if !is_stopped {
+                status.state = if is_resting { Doing::Retrying } else { Doing::Idle };
+            }
+        });
+    }
+
+    /// Says what there is to ship, and what stands still.
+    fn show_backlog(&self) {
         let owing = self.courses.values().filter(|course| !course.owed.is_empty());
         let oldest = owing.min_by_key(|course| course.owed.front().map(|owed| owed.segment.began));
         let oldest = oldest.and_then(|course| course.owed.front());
@@ -152,7 +175,9 @@ impl Run {
             segments += course.owed.len() as u64;
             bytes += course.owed.iter().map(|owed| owed.bytes).sum::<u64>();
             if self.ground.follows && course.owed.is_empty() {
-                bytes += course.live_bytes.saturating_sub(course.state.mark.offset);
+                let tail = self.ground.notices.tail(&course.stream, || None);
+                let safe_bytes = tail.map_or(course.live_bytes, |tail| tail.safe_bytes);
+                bytes += safe_bytes.saturating_sub(course.state.mark.offset);
             }
         }
         let stopped = |course: &Course| {
@@ -160,14 +185,10 @@ impl Run {
             Some(Stopped { stream: course.stream.shown(), what })
         };
         let stopped: Vec<Stopped> = self.courses.values().filter_map(stopped).collect();
-        let (is_stopped, is_resting) = (self.stopped, !self.resting.is_empty());
         self.board.note(|status| {
             (status.backlog_segments, status.backlog_bytes) = (segments, bytes);
             status.oldest = oldest;
             status.stopped = stopped;
-            if !is_stopped {
-                status.state = if is_resting { Doing::Retrying } else { Doing::Idle };
-            }
         });
     }
 
@@ -218,7 +239,7 @@ impl Run {
 
     /// Shows a trouble, and what is done about it.
     pub(super) fn note_error(&self, what: &str, state: Doing) {
-        self.show();
+        self.show_backlog();
         self.board.note(|status| status.retries += u64::from(state == Doing::Retrying));
         self.board.note_error(what, state);
     }
@@ -254,9 +275,7 @@ impl Run {
 
     /// A file cannot be read. The stream stands still if somebody has to see to it, or
     /// else rests for a while; the others go on.
-    pub(super) fn cannot_read(&mut self, stream: &Stream, error: &io::Error) {
-        let name = self.courses.get(stream).and_then(|course| course.owed.front());
-        let name = name.map_or_else(|| stream.live.to_string(), |owed| owed.segment.to_string());
+    pub(super) fn cannot_read(&mut self, stream: &Stream, name: &str, error: &io::Error) {
         let path = self.ground.disk.path().join(&*stream.app).join(name);
         let what = format!("{} cannot be read: {error}", path.display());
         if error.kind() == io::ErrorKind::InvalidData {

@@ -74,6 +74,7 @@ impl Run {
             if self.surroundings.has_ended() {
                 return Err(Ended);
             }
+            self.note_when_due();
             let now = Instant::now();
             let left = pause.saturating_sub(now.saturating_duration_since(begun));
             if left.is_zero() {
