@@ -52,6 +52,14 @@ pub fn behind(script: &str, command: &Command) -> Command {
     prepared(shell)
 }
 
+/// The same command with signals as a terminal has them: whoever runs the tests in the
+/// background may have them ignored, and that is inherited.
+pub fn attended(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP,INT").arg(command.get_program()).args(command.get_args());
+    prepared(env)
+}
+
 fn prepared(mut command: Command) -> Command {
     command.env_remove("LOGHOG_SECRET").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,7 +1,7 @@
 //! The command `loghog` ends, or goes on, when somebody or something beside it
 //! does: a signal, its input, who reads its copy.
 
-use loghog_tests::command::{Running, assert_ended, behind, loghog, run, start};
+use loghog_tests::command::{Running, assert_ended, attended, behind, loghog, run, start};
 use loghog_tests::{DEADLINE, wait_until};
 use nix::sys::signal::Signal;
 
@@ -11,7 +11,8 @@ fn a_signal_ends_the_reading_and_what_was_read_arrives() {
     for (number, signal) in
         [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().enumerate()
     {
-        let mut pipe = Running::start(loghog("pipe", "app", daemon.tcp()).arg("--tee"));
+        let mut command = attended(loghog("pipe", "app", daemon.tcp()).arg("--tee"));
+        let mut pipe = Running::start(&mut command);
         let text = format!("line {number}\nunfinished");
         pipe.write(text.as_bytes());
         // What was copied was read.
