@@ -215,7 +215,7 @@ pub struct ArchiveArgs {
 #[command(name = "loghogd", version, about, max_term_width = 100, disable_help_subcommand = true)]
 #[command(
     after_help = "Exit codes: 0 fine, 64 usage, 69 nobody answers, 70 internal, 78 configuration; \
-    explain: 1 when no facility takes such messages; archive, ship replay: 1 when there is no such segment.\n\
+    explain: 1 when no facility takes such messages; archive, ship replay: 1 when there is no such segment; status: 1 when messages are not taken or not safe.\n\
     Signals: HUP reloads facilities, certificates, targets and log level, USR1 writes counters to the own log."
 )]
 struct Line {
