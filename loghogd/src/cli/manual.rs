@@ -37,7 +37,7 @@ const EXIT_CODES: [(u8, &str); 6] = [
     (
         EX_NO_MATCH,
         "`explain`: no facility takes such messages. `archive` and `ship replay`: there is no such \
-         segment.",
+         segment. `status`: messages are not taken, or not safe.",
     ),
     (EX_USAGE, "The command line is wrong."),
     (
