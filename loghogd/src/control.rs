@@ -12,9 +12,7 @@
 //! {"ask":"tap","app":"a"}                            -> "looking", then a line for each message
 //! ```
 
-use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as Stream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +29,7 @@ use tracing::{debug, warn};
 
 use crate::ledger::Client;
 use crate::limits::{QUESTION_BYTES_MAX, QUESTION_TIME_MAX};
+use crate::local_socket;
 use crate::pipeline::ship::{Shippers, Status};
 use crate::pipeline::tap::{Looking, Wanted};
 use crate::status::{Report, Rooms};
@@ -117,7 +116,8 @@ pub fn path(rundir: &Path) -> PathBuf {
 /// When what is listened to cannot be waited for.
 pub fn listen(rundir: &Path, rooms: &Arc<Rooms>) -> io::Result<()> {
     let path = path(rundir);
-    let listener = match bind(&path) {
+    let bound = local_socket::bind(&path, 0o600).and_then(UnixListener::from_std);
+    let listener = match bound {
         Ok(listener) => listener,
         Err(error) => {
             warn!(
@@ -143,16 +143,6 @@ pub fn listen(rundir: &Path, rooms: &Arc<Rooms>) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-/// What a daemon before has left is removed: its pidfile tells whether it still runs.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 async fn answer(mut stream: UnixStream, rooms: Arc<Rooms>) {

@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use wire::v2::cut;
 
 use crate::clock::Clock;
 use crate::connections::Transport;
 use crate::limits::{HOST_BYTES_MAX, LEDGER_CLIENTS_MAX, TALLY_CLIENTS_MAX};
+use crate::pipeline::gate::same;
 use crate::stats::{Counter, Stats};
 
 /// The accounts of all clients.
@@ -153,7 +155,7 @@ impl Books {
         app: &str,
         more: Counts,
     ) {
-        let key = Key { address, host: cut(host).into(), app: app.into() };
+        let key = Key { address, host: cut(host, HOST_BYTES_MAX).into(), app: app.into() };
         if self.clients.len() >= LEDGER_CLIENTS_MAX && !self.clients.contains_key(&key) {
             self.make_room();
         }
@@ -234,15 +236,6 @@ impl Client {
         let Counts { received: _, refused, gaps, dropped } = self.counts;
         refused + gaps + dropped + self.kernel_dropped > 0
     }
-}
-
-/// The beginning of a host's name that is longer than a name can be.
-fn cut(host: &str) -> &str {
-    let mut end = host.len().min(HOST_BYTES_MAX);
-    while !host.is_char_boundary(end) {
-        end -= 1;
-    }
-    host.get(..end).unwrap_or(host)
 }
 
 /// Counts beside the road, message by message, and tells the ledger now and then: there
@@ -331,11 +324,6 @@ impl Tally {
             (self.used, self.last) = (0, 0);
         }
     }
-}
-
-/// Are the texts equal? See [`crate::pipeline::gate`] on empty ones.
-fn same(one: &str, other: &str) -> bool {
-    one.len() == other.len() && (one.is_empty() || one == other)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod disk;
 pub mod ledger;
 pub mod limits;
+pub mod local_socket;
 pub mod own_log;
 pub mod pipeline;
 pub mod questions;

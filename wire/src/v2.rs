@@ -28,4 +28,4 @@ pub mod report;
 pub mod seal;
 pub mod secret;
 
-pub use codec::CodecError;
+pub use codec::{CodecError, cut};

@@ -198,7 +198,7 @@ impl Gate {
 /// Are the names equal? An empty one is not compared: an empty `String` points
 /// to no memory, and processors with AVX-512 take a hundred nanoseconds to find
 /// out that they need not read there.
-pub(super) fn same(one: &str, other: &str) -> bool {
+pub(crate) fn same(one: &str, other: &str) -> bool {
     one.len() == other.len() && (one.is_empty() || one == other)
 }
 

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use wire::v2::cut;
 
 use super::persist::entry::{Entry, Fields};
 use super::persist::json;
@@ -153,22 +154,13 @@ impl Tap {
             return;
         }
         let mut line = Vec::new();
-        let body = shown(entry.body);
+        let body = cut(entry.body, TAP_SHOWN_BYTES_MAX);
         // A long one is cut, and its exception may lie behind the cut.
         let exception_at = entry.exception_at.filter(|at| *at <= body.len());
         json::write_json(stamp, &Entry { body, exception_at, ..entry.clone() }, &mut line);
         self.waiting_bytes.fetch_add(line.len(), Ordering::Relaxed);
         place.send(line);
     }
-}
-
-/// The beginning of a long text.
-fn shown(body: &str) -> &str {
-    let mut end = body.len().min(TAP_SHOWN_BYTES_MAX);
-    while !body.is_char_boundary(end) {
-        end -= 1;
-    }
-    body.get(..end).unwrap_or(body)
 }
 
 impl Looking {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::running::{ask, not_understood, rundir};
-use super::{table, tell, tell_error, tell_json};
+use super::table::{self, whole};
+use super::{tell, tell_error, tell_json};
 use crate::cli::{EX_NO_MATCH, EX_OK, ReplayArgs, ShipArgs};
 use crate::control::{Answer, Question};
 use crate::pipeline::ship::{Doing, Status};
@@ -114,11 +115,6 @@ fn shown(statuses: &[Status]) -> String {
         }
     }
     lines.join("\n")
-}
-
-fn whole(number: f64) -> u64 {
-    // Not negative, and far below what would not fit.
-    if number.is_finite() { number.max(0.0).round() as u64 } else { 0 }
 }
 
 /// A bar for each target: what has arrived since somebody looks, of what there is.

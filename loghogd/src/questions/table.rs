@@ -42,6 +42,12 @@ pub(super) fn number(number: u64) -> String {
     text
 }
 
+/// A rate as people read it.
+pub(super) fn whole(number: f64) -> u64 {
+    // Not negative, and far below what would not fit.
+    if number.is_finite() { number.max(0.0).round() as u64 } else { 0 }
+}
+
 /// A colour for words on a terminal.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Paint {

@@ -13,7 +13,7 @@ use indicatif::HumanBytes;
 
 use super::running::{ask, not_understood, rundir};
 use super::status::head;
-use super::table::{self, Paint, number, paint, tame};
+use super::table::{self, Paint, number, paint, tame, whole};
 use super::{tell, tell_json};
 use crate::cli::{EX_OK, TopArgs};
 use crate::control::{Answer, Question};
@@ -126,7 +126,7 @@ fn show(before: &Look, now: &Look, rows: &[Row]) {
     let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
     let rate = |counter: Counter| {
         let value = |look: &Look| look.report.counter(counter.name());
-        rounded(value(now).saturating_sub(value(before)) as f64 / seconds)
+        whole(value(now).saturating_sub(value(before)) as f64 / seconds)
     };
     let mut lines = vec![head(&now.report)];
     if let Some(reason) = now.report.health.reasons.first() {
@@ -145,8 +145,8 @@ fn show(before: &Look, now: &Look, rows: &[Row]) {
     let room = height.saturating_sub(FRAME).max(1);
     let cells = rows.iter().take(room).map(|row| {
         [
-            number(rounded(row.received_a_second)),
-            number(rounded(row.refused_a_second)),
+            number(whole(row.received_a_second)),
+            number(whole(row.refused_a_second)),
             tame(&row.app),
             tame(&row.host),
             number(row.all.received),
@@ -164,11 +164,6 @@ fn show(before: &Look, now: &Look, rows: &[Row]) {
         true => tell(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))),
         false => tell(&lines.join("\n")),
     }
-}
-
-fn rounded(number: f64) -> u64 {
-    // Not negative, and far below what would not fit.
-    if number.is_finite() { number.max(0.0).round() as u64 } else { 0 }
 }
 
 /// How many lines the terminal has.

@@ -169,24 +169,8 @@ mod tests {
     }
 
     fn target(state: Doing) -> Status {
-        Status {
-            name: "t".to_owned(),
-            kind: "s3".to_owned(),
-            state,
-            backlog_segments: 0,
-            backlog_bytes: 0,
-            oldest: None,
-            records: 0,
-            bytes: 0,
-            segments: 0,
-            dead: 0,
-            dead_dropped: 0,
-            retries: 0,
-            records_a_second: 0.0,
-            bytes_a_second: 0.0,
-            last_error: Some(Error { at: String::new(), what: "no bucket".to_owned() }),
-            stopped: Vec::new(),
-        }
+        let last_error = Some(Error { at: String::new(), what: "no bucket".to_owned() });
+        Status { state, last_error, ..Status::new("t", "s3") }
     }
 
     #[test]

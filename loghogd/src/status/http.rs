@@ -13,9 +13,7 @@
 
 use std::io;
 use std::net::TcpListener as StdTcpListener;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::Path;
 use std::sync::Arc;
 
 use http_body_util::Full;
@@ -35,6 +33,7 @@ use crate::config::status::Address;
 use crate::limits::{
     ACCEPT_PAUSE, STATUS_ASK_TIME_MAX, STATUS_CONNECTIONS_MAX, STATUS_HEAD_BYTES_MAX,
 };
+use crate::local_socket;
 use crate::pipeline::accept::inherit::Inherited;
 
 /// A socket for the status page, bound and non-blocking.
@@ -63,7 +62,7 @@ impl Listener {
                 listener.set_nonblocking(true)?;
                 Ok(Listener::Tcp(listener))
             }
-            Address::Unix(path) => bind_unix(path).map(Listener::Unix),
+            Address::Unix(path) => local_socket::bind(path, 0o666).map(Listener::Unix),
         }
     }
 
@@ -80,16 +79,6 @@ impl Listener {
             }
         }
     }
-}
-
-fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
-    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        std::fs::remove_file(path)?;
-    }
-    let listener = StdUnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// Answers from now on, until the runtime ends.

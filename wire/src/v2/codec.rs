@@ -156,7 +156,7 @@ pub(crate) fn put_string(out: &mut Vec<u8>, string: &str) {
 }
 
 /// The longest beginning of `text` that has at most `bytes_max` bytes.
-pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+pub fn cut(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     end.and_then(|end| text.get(..end)).unwrap_or("")
 }

@@ -84,6 +84,30 @@ pub struct Stopped {
     pub what: String,
 }
 
+impl Status {
+    /// Nothing has happened yet.
+    pub(crate) fn new(name: &str, kind: &str) -> Status {
+        Status {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            state: Doing::Connecting,
+            backlog_segments: 0,
+            backlog_bytes: 0,
+            oldest: None,
+            records: 0,
+            bytes: 0,
+            segments: 0,
+            dead: 0,
+            dead_dropped: 0,
+            retries: 0,
+            records_a_second: 0.0,
+            bytes_a_second: 0.0,
+            last_error: None,
+            stopped: Vec::new(),
+        }
+    }
+}
+
 /// On one line, for the own log.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,24 +156,7 @@ struct Inner {
 impl Board {
     /// Nothing has happened yet.
     pub(super) fn new(name: &str, kind: &str) -> Board {
-        let status = Status {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            state: Doing::Connecting,
-            backlog_segments: 0,
-            backlog_bytes: 0,
-            oldest: None,
-            records: 0,
-            bytes: 0,
-            segments: 0,
-            dead: 0,
-            dead_dropped: 0,
-            retries: 0,
-            records_a_second: 0.0,
-            bytes_a_second: 0.0,
-            last_error: None,
-            stopped: Vec::new(),
-        };
+        let status = Status::new(name, kind);
         let rate = Rate::new(Instant::now());
         Board { inner: Arc::new(Mutex::new(Inner { status, records: rate, bytes: rate })) }
     }
